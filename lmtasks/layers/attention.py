@@ -1,0 +1,227 @@
+"""Who sees whom, and attention: grouped heads, biases, windows, caches."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+
+from lmtasks.layers import linear
+from lmtasks.layers import norms
+from lmtasks.layers import positions as rotary
+from lmtasks.models.config import TransformerConfig
+from lmtasks.types import Array
+
+# Far below any logit, far above float32's lowest: its differences stay finite.
+BIG_NEGATIVE = -1e30
+
+
+@struct.dataclass
+class Visibility:
+    """What the one mask rule needs; `dense` makes the boolean mask of it.
+
+    Attributes:
+        q_positions: int32[B, T]; -1 marks an empty slot, whose output is zero.
+        k_positions: int32[B, S]; -1 marks an empty slot, which nobody sees.
+        q_segments, k_segments: int32[B, T], int32[B, S], or None for one segment.
+            Segment 0 is visible to every segment (a prompt shared by options).
+        prefix: bool[B, S], keys visible to their whole segment, or None.
+        causal: keys must not lie after the query.
+    """
+
+    q_positions: Array
+    k_positions: Array
+    q_segments: Array | None = None
+    k_segments: Array | None = None
+    prefix: Array | None = None
+    causal: bool = struct.field(pytree_node=False, default=False)
+
+    def dense(self, window: int | Array | None = None) -> Array:
+        """Return bool[B, T, S], True where the query may attend to the key.
+
+        `window` keeps the keys nearer than that many positions (on both sides when
+        not causal); None, or 0 in an array, keeps all.
+        """
+        q, k = self.q_positions[:, :, None], self.k_positions[:, None, :]
+        allowed = k >= 0
+        if self.causal:
+            before = k <= q
+            if self.prefix is not None:
+                before = before | self.prefix[:, None, :]
+            allowed = allowed & before
+        else:
+            allowed = jnp.broadcast_to(allowed, (*q.shape[:2], k.shape[2]))
+        if self.q_segments is not None:
+            seg_q, seg_k = self.q_segments[:, :, None], self.k_segments[:, None, :]
+            allowed = allowed & ((seg_q == seg_k) | (seg_k == 0))
+        if window is not None:
+            near = jnp.abs(q - k) < window
+            allowed = allowed & (near | (jnp.asarray(window) == 0))
+        return allowed
+
+
+@struct.dataclass
+class KeysValues:
+    """Cached keys and values of one layer, both [B, K, S, H]."""
+
+    keys: Array
+    values: Array
+
+
+def write(cache: Array, new: Array, slot: Array, axis: int) -> Array:
+    """Return `cache` with row b of `new` at slot[b] along `axis` (batch excluded)."""
+
+    def one(row, piece, start):
+        return jax.lax.dynamic_update_slice_in_dim(row, piece, start, axis)
+
+    return jax.vmap(one)(cache, new.astype(cache.dtype), slot)
+
+
+def attend(
+    q: Array,
+    kv: KeysValues,
+    mask: Array,
+    *,
+    scale: float,
+    bias: Array | None = None,
+    soft_cap: float = 0.0,
+    dropout=None,
+) -> Array:
+    """Return softmax(scale * q.k + bias) v, in q's dtype; the weights in float32.
+
+    Args:
+        q: [B, T, N, H].
+        kv: keys and values [B, K, S, H]; N is a multiple of K.
+        mask: bool[B, T, S].
+        scale: multiplies the products.
+        bias: float32[B, N, T, S] or None.
+        soft_cap: cap * tanh(logits / cap), 0 = off (Gemma Team, 2024).
+        dropout: function on the weights, or None.
+
+    Returns:
+        [B, T, N, H].
+    """
+    b, t, n, h = q.shape
+    k = kv.keys.shape[1]
+    grouped = (q * scale).reshape(b, t, k, n // k, h)
+    logits = jnp.einsum(
+        "BTKGH,BKSH->BKGTS", grouped, kv.keys, preferred_element_type=jnp.float32
+    )
+    if soft_cap:
+        logits = soft_cap * jnp.tanh(logits / soft_cap)
+    if bias is not None:
+        logits = logits + bias.reshape(bias.shape[0], k, n // k, *bias.shape[2:])
+    logits = jnp.where(mask[:, None, None], logits, BIG_NEGATIVE)
+    weights = jax.nn.softmax(logits, axis=-1)
+    if dropout is not None:
+        weights = dropout(weights)
+    out = jnp.einsum(
+        "BKGTS,BKSH->BTKGH",
+        weights.astype(q.dtype),
+        kv.values,
+        preferred_element_type=jnp.float32,
+    )
+    return out.reshape(b, t, n, h).astype(q.dtype)
+
+
+def attend_cudnn(q: Array, kv: KeysValues, mask: Array, *, scale: float) -> Array:
+    """Return what `attend` returns, by NVIDIA's fused kernel (GPU, bf16 only)."""
+    keys, values = (x.swapaxes(1, 2) for x in (kv.keys, kv.values))
+    return jax.nn.dot_product_attention(
+        q, keys, values, mask=mask[:, None], scale=scale, implementation="cudnn"
+    )
+
+
+class Attention(nn.Module):
+    """Multi-head attention over the input itself, a memory, or a cache."""
+
+    cfg: TransformerConfig
+    residual_scale: float = 1.0
+    train: bool = False
+
+    @nn.compact
+    def __call__(
+        self, x, sight: Visibility, *, layer, bias=None, memory=None, cached=None
+    ):
+        """Return (output [B, T, D], KeysValues).
+
+        Args:
+            x: [B, T, D], the queries' side.
+            sight: who sees whom.
+            layer: the layer's numbers: `window`, `inv_freq`, `slot`.
+            bias: float32[B, N, T, S] added to the logits, or None.
+            memory: [B, S, D] of an encoder, or None for self-attention.
+            cached: self-attention: the cache to write into at layer.slot; with
+                `memory` None and layer.slot None, cross keys and values ready to use.
+        """
+        c = self.cfg
+        q = self._heads(x, "query", c.attention.heads, "heads")
+        if layer.inv_freq is not None:
+            factor = rotary.attention_factor(c.positions)
+            q = rotary.rotate(q, sight.q_positions, layer.inv_freq, factor)
+        if cached is not None and layer.slot is None:
+            kv = cached
+        else:
+            kv = self._keys_values(x if memory is None else memory, sight, layer)
+            if cached is not None:
+                kv = KeysValues(
+                    keys=write(cached.keys, kv.keys, layer.slot, 1),
+                    values=write(cached.values, kv.values, layer.slot, 1),
+                )
+        out = self._attend(q, kv, sight.dense(layer.window), bias)
+        # A row without any visible key is a mean of junk: make it zero.
+        out = jnp.where(sight.q_positions[:, :, None, None] >= 0, out, 0)
+        return self._out(out), kv
+
+    def _heads(self, x, name, heads, axis):
+        c = self.cfg
+        d, h = c.width, c.head_dim
+        std = d**-0.5 if c.init == "fan_in" else c.init_std
+        if name == "query" and c.init == "fan_in" and c.attention.scale:
+            std *= h**-0.5 / c.attention.scale  # T5 scales the weights, not q.k
+        w = linear.weight(self, name, (d, heads, h), ("embed", axis, "head"), std=std)
+        bias = None
+        if c.attention.bias:
+            bias = linear.constant(self, f"{name}_bias", (heads, h), (axis, "head"))
+        y = linear.project(x, w, bias=bias)
+        if name == "value" or not c.attention.qk_norm:
+            return y
+        if c.attention.qk_norm == "head":
+            kind = "rms1" if c.norm.kind == "rms1" else "rms"
+            return norms.Norm(kind, c.norm.eps, "head", name=f"{name}_norm")(y)
+        flat = y.reshape(*y.shape[:2], heads * h)
+        norm = norms.Norm("rms", c.norm.eps, axis, name=f"{name}_norm")
+        return norm(flat).reshape(y.shape)
+
+    def _keys_values(self, x, sight, layer):
+        c = self.cfg
+        keys = self._heads(x, "key", c.kv_heads, "kv_heads")
+        values = self._heads(x, "value", c.kv_heads, "kv_heads")
+        if layer.inv_freq is not None:
+            factor = rotary.attention_factor(c.positions)
+            keys = rotary.rotate(keys, sight.q_positions, layer.inv_freq, factor)
+        return KeysValues(keys=keys.swapaxes(1, 2), values=values.swapaxes(1, 2))
+
+    def _attend(self, q, kv, mask, bias):
+        a = self.cfg.attention
+        scale = a.scale or self.cfg.head_dim**-0.5
+        rate = self.cfg.attention_dropout if self.train else 0.0
+        if a.implementation == "cudnn" and not rate:
+            return attend_cudnn(q, kv, mask, scale=scale)
+        dropout = nn.Dropout(rate, deterministic=False) if rate else None
+        return attend(
+            q, kv, mask, scale=scale, bias=bias, soft_cap=a.soft_cap, dropout=dropout
+        )
+
+    def _out(self, out):
+        c = self.cfg
+        n, h, d = c.attention.heads, c.head_dim, c.width
+        std = c.init_std * self.residual_scale
+        if c.init == "fan_in":
+            std = (n * h) ** -0.5
+        w = linear.weight(self, "out", (n, h, d), ("heads", "head", "embed"), std=std)
+        bias = None
+        if c.attention.out_bias:
+            bias = linear.constant(self, "out_bias", (d,), ("embed",))
+        return linear.project(out, w, bias=bias, inputs=2)

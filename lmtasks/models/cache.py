@@ -1,0 +1,48 @@
+"""The decoding cache: an explicit pytree that goes in and comes out of each step."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import struct
+
+from lmtasks.layers import attention
+from lmtasks.models.config import TransformerConfig
+from lmtasks.types import Array
+
+
+@struct.dataclass
+class Cache:
+    """Keys and values seen so far.
+
+    Attributes:
+        own: per layer, keys and values [B, K, S, H] of the row itself.
+        positions: int32[B, S]; -1 marks an empty slot.
+        segments: int32[B, S] or None.
+        context: per layer, cross keys and values [B, K, S', H]; () without encoder.
+        context_positions, context_segments: int32[B, S'] of the source, or None.
+    """
+
+    own: tuple[attention.KeysValues, ...]
+    positions: Array
+    segments: Array | None = None
+    context: tuple[attention.KeysValues, ...] = ()
+    context_positions: Array | None = None
+    context_segments: Array | None = None
+
+
+def empty(cfg: TransformerConfig, *, layers: int, batch: int, size: int) -> Cache:
+    """Return a cache of `size` slots without content."""
+    shape = (batch, cfg.kv_heads, size, cfg.head_dim)
+
+    def zeros():
+        return jnp.zeros(shape, cfg.dtype)
+
+    own = tuple(attention.KeysValues(zeros(), zeros()) for _ in range(layers))
+    return Cache(own=own, positions=jnp.full((batch, size), -1, jnp.int32))
+
+
+def rewind(cache: Cache, length: Array) -> Cache:
+    """Return the cache without what lies at positions >= length (int32[] or [B])."""
+    limit = jnp.broadcast_to(length, cache.positions.shape[:1])[:, None]
+    kept = jnp.where(cache.positions < limit, cache.positions, -1)
+    return cache.replace(positions=kept)

@@ -1,0 +1,221 @@
+"""TransformerConfig: one set of independent switches for every architecture."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+
+
+def _choose(key: str, given: str, accepted: Sequence[str]) -> None:
+    if given not in accepted:
+        near = difflib.get_close_matches(given, accepted, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"model.{key}={given!r} is not known; use one of {', '.join(accepted)}{hint}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Attention:
+    """Switches of self- and cross-attention.
+
+    Attributes:
+        heads: query heads N.
+        kv_heads: key/value heads K; 0 = as many as heads (Llama 3 groups them).
+        head_dim: H; 0 = width / heads (T5-11B and Gemma set it apart).
+        bias: biases on query, key and value (GPT-2, BERT, Qwen2).
+        out_bias: bias on the output projection (GPT-2, BERT).
+        scale: multiplies q.k; 0 = head_dim ** -0.5 (T5 uses 1).
+        qk_norm: "" | "head" (Qwen3) | "width" (OLMo-2), RMS norm of q and k.
+        soft_cap: cap * tanh(logits / cap); 0 = off (Gemma 2).
+        window: sliding window per layer, cycled; 0 = full (Mistral, Gemma 2).
+        implementation: "xla" (anywhere) | "cudnn" (NVIDIA GPU, bf16).
+    """
+
+    heads: int = 4
+    kv_heads: int = 0
+    head_dim: int = 0
+    bias: bool = False
+    out_bias: bool = False
+    scale: float = 0.0
+    qk_norm: str = ""
+    soft_cap: float = 0.0
+    window: tuple[int, ...] = ()
+    implementation: str = "xla"
+
+
+@dataclasses.dataclass(frozen=True)
+class Norm:
+    """Normalization: its kind, where it stands, and its epsilon.
+
+    Attributes:
+        kind: "layer" (scale and bias) | "rms" (Llama, T5) | "rms1" (1 + w, Gemma).
+        at: "pre" (GPT-2) | "post" (BERT) | "sandwich" (Gemma 2) | "output" (OLMo-2).
+        eps: added to the variance.
+        final: one more norm after the last layer (pre-norm models).
+    """
+
+    kind: str = "rms"
+    at: str = "pre"
+    eps: float = 1e-6
+    final: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Positions:
+    """How a position enters the model.
+
+    Attributes:
+        kind: "learned" (GPT-2, BERT) | "sinusoidal" (Vaswani et al., 2017) |
+            "rotary" (Su et al., 2021) | "t5" (relative bias, Raffel et al., 2020) |
+            "alibi" (Press et al., 2022) | "none".
+        size: largest number of positions; the table's rows when learned.
+        offset: first row in use (RoBERTa, BART, OPT: 2).
+        base: rotary theta per layer, cycled (Gemma 3 alternates two).
+        fraction: share of the head dim that rotates (GPT-NeoX .25).
+        scaling: "" | "linear" | "llama3" | "yarn", with the four numbers below.
+        factor, low, high, original: the scaling's factor, low and high frequency
+            factors (yarn: beta_slow, beta_fast) and the length trained on.
+        buckets, distance: T5's relative buckets and largest distance.
+    """
+
+    kind: str = "rotary"
+    size: int = 2048
+    offset: int = 0
+    base: tuple[float, ...] = (10000.0,)
+    fraction: float = 1.0
+    scaling: str = ""
+    factor: float = 1.0
+    low: float = 1.0
+    high: float = 4.0
+    original: int = 8192
+    buckets: int = 32
+    distance: int = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerConfig:
+    """The shape of a transformer; see `Attention`, `Norm`, `Positions` for parts.
+
+    Attributes:
+        vocab: V, rows of the token table.
+        width: D. layers: L of each stack. mlp: F, 0 = 4 * width.
+        decoder_layers: layers of the decoder of an encoder-decoder; 0 = layers.
+        activation: "gelu" | "gelu_tanh" | "relu" | "relu2" | "silu" | "quick_gelu".
+        gated: activation(gate) * up (Llama, T5 v1.1, Gemma).
+        mlp_bias: biases of the feed-forward (GPT-2, BERT).
+        token_types: rows of the token-type table (BERT 2); 0 = none.
+        embed_norm: norm after the embeddings (BERT, BLOOM).
+        embed_scale: multiplies the embeddings (Gemma sqrt(D)).
+        embed_dim: width of the token table with a projection (ALBERT); 0 = width.
+        tied: the head shares the token table.
+        head_scale: multiplies the last hidden state (T5 v1.0: D ** -0.5).
+        head_bias: bias over the vocabulary (BERT).
+        head_transform: dense, activation, norm before the vocabulary (BERT).
+        pooler: dense and tanh before a class head (BERT).
+        logit_soft_cap: cap * tanh(logits / cap); 0 = off (Gemma 2).
+        parallel: attention and feed-forward from the same input (GPT-NeoX).
+        shared_layers: one layer applied L times (ALBERT).
+        dropout: on embeddings and sublayer outputs. attention_dropout: on weights.
+        init: "normal" (std init_std) | "fan_in" (1 / sqrt(inputs), T5).
+        init_std: standard deviation of "normal".
+        scan_layers: one compiled layer, parameters stacked over L.
+        remat: "" | "full" | "dots": what is computed again in the backward pass.
+        dtype: of activations and matmuls, "float32" | "bfloat16".
+    """
+
+    vocab: int = 256
+    width: int = 64
+    layers: int = 2
+    mlp: int = 0
+    decoder_layers: int = 0
+    activation: str = "gelu"
+    gated: bool = False
+    mlp_bias: bool = False
+    attention: Attention = Attention()
+    norm: Norm = Norm()
+    positions: Positions = Positions()
+    token_types: int = 0
+    embed_norm: bool = False
+    embed_scale: float = 1.0
+    embed_dim: int = 0
+    tied: bool = True
+    head_scale: float = 1.0
+    head_bias: bool = False
+    head_transform: bool = False
+    pooler: bool = False
+    logit_soft_cap: float = 0.0
+    parallel: bool = False
+    shared_layers: bool = False
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    init: str = "normal"
+    init_std: float = 0.02
+    scan_layers: bool = False
+    remat: str = ""
+    dtype: str = "float32"
+
+    @property
+    def head_dim(self) -> int:
+        """H, the width of one head."""
+        return self.attention.head_dim or self.width // self.attention.heads
+
+    @property
+    def kv_heads(self) -> int:
+        """K, the number of key/value heads."""
+        return self.attention.kv_heads or self.attention.heads
+
+    @property
+    def hidden(self) -> int:
+        """F, the hidden width of the feed-forward."""
+        return self.mlp or 4 * self.width
+
+    def __post_init__(self):
+        self._check_names()
+        for key in ("vocab", "width", "layers"):
+            if getattr(self, key) < 1:
+                raise ValueError(f"model.{key}={getattr(self, key)} must be at least 1")
+        a, p = self.attention, self.positions
+        if not a.head_dim and self.width % a.heads:
+            raise ValueError(
+                f"model.width={self.width} is not divisible by attention.heads="
+                f"{a.heads}; change one or set model.attention.head_dim"
+            )
+        if a.heads % self.kv_heads:
+            raise ValueError(
+                f"model.attention.heads={a.heads} is not divisible by kv_heads="
+                f"{self.kv_heads}; kv_heads must divide heads"
+            )
+        if p.kind == "rotary" and int(self.head_dim * p.fraction) % 2:
+            raise ValueError(
+                f"rotary positions need an even head dim, got {self.head_dim} * "
+                f"{p.fraction}; change model.width or model.attention.heads"
+            )
+        if self.shared_layers and self.scan_layers:
+            raise ValueError("model.shared_layers and model.scan_layers exclude another")
+        if a.implementation == "cudnn" and (a.soft_cap or p.kind in ("t5", "alibi")):
+            raise ValueError(
+                "attention.implementation='cudnn' takes neither soft_cap nor position "
+                "biases; use 'xla'"
+            )
+
+    def _check_names(self):
+        _choose("norm.kind", self.norm.kind, ("layer", "rms", "rms1"))
+        _choose("norm.at", self.norm.at, ("pre", "post", "sandwich", "output"))
+        _choose(
+            "positions.kind",
+            self.positions.kind,
+            ("learned", "sinusoidal", "rotary", "t5", "alibi", "none"),
+        )
+        scalings = ("", "linear", "llama3", "yarn")
+        _choose("positions.scaling", self.positions.scaling, scalings)
+        _choose("attention.qk_norm", self.attention.qk_norm, ("", "head", "width"))
+        implementations = ("xla", "cudnn")
+        implementation = self.attention.implementation
+        _choose("attention.implementation", implementation, implementations)
+        acts = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "quick_gelu")
+        _choose("activation", self.activation, acts)
+        _choose("init", self.init, ("normal", "fan_in"))
+        _choose("remat", self.remat, ("", "full", "dots"))
+        _choose("dtype", self.dtype, ("float32", "bfloat16"))

@@ -1,0 +1,78 @@
+"""What stands on top of the last hidden state."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from lmtasks.layers import linear
+from lmtasks.layers import mlp
+from lmtasks.layers import norms
+from lmtasks.models.config import TransformerConfig
+from lmtasks.types import Array
+
+# Head -> what a position gets: the vocabulary, C classes, or start and end.
+HEADS = ("lm", "classify", "tag", "span", "none")
+
+
+def gather(x: Array, at: Array | None) -> Array:
+    """Return the rows of x [B, T, D] at int32[B, A]; zeros where `at` is T."""
+    if at is None:
+        return x
+    return jnp.take_along_axis(x, at[..., None], axis=1, mode="fill", fill_value=0)
+
+
+class Head(nn.Module):
+    """Maps hidden states [B, T, D] to float32 logits [B, T, V or C or 2].
+
+    "lm" may share the token table; "classify" has BERT's pooler when cfg.pooler.
+    """
+
+    cfg: TransformerConfig
+    kind: str
+    classes: int = 0
+    train: bool = False
+
+    @nn.compact
+    def __call__(self, x: Array, table: Array | None = None) -> Array:
+        if self.kind == "none":
+            return x
+        return self._lm(x, table) if self.kind == "lm" else self._classes(x)
+
+    def _lm(self, x, table):
+        c = self.cfg
+        if c.head_transform:
+            x = self._dense(x, "transform")
+            x = mlp.activate(c.activation, x)
+            x = norms.Norm(c.norm.kind, c.norm.eps, name="norm")(x)
+        if not c.tied:
+            std = c.width**-0.5 if c.init == "fan_in" else c.init_std
+            axes = ("vocab", "embed")
+            table = linear.weight(self, "table", (c.vocab, c.width), axes, std=std)
+        if c.head_scale != 1:
+            x = x * jnp.asarray(c.head_scale, x.dtype)
+        logits = linear.project_transposed(x, table)
+        if c.head_bias:
+            logits = logits + linear.constant(self, "bias", (c.vocab,), ("vocab",))
+        if c.logit_soft_cap:
+            logits = c.logit_soft_cap * jnp.tanh(logits / c.logit_soft_cap)
+        return nn.with_logical_constraint(logits, ("batch", "length", "act_vocab"))
+
+    def _classes(self, x):
+        c = self.cfg
+        if self.kind == "classify" and c.pooler:
+            x = jnp.tanh(self._dense(x, "pooler"))
+        if c.dropout and self.train:
+            x = nn.Dropout(c.dropout, deterministic=False)(x)
+        classes = 2 if self.kind == "span" else self.classes
+        axes = ("embed", "classes")
+        w = linear.weight(self, "out", (c.width, classes), axes, std=c.init_std)
+        bias = linear.constant(self, "out_bias", (classes,), ("classes",))
+        return linear.project(x.astype(jnp.float32), w, bias=bias)
+
+    def _dense(self, x, name):
+        d = self.cfg.width
+        axes = ("embed", "embed_out")
+        w = linear.weight(self, name, (d, d), axes, std=self.cfg.init_std)
+        bias = linear.constant(self, f"{name}_bias", (d,), ("embed_out",))
+        return linear.project(x, w, bias=bias)
