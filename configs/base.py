@@ -1,0 +1,224 @@
+"""Every key of a run with its default and a comment; a config file sets differences.
+
+    from configs import base
+
+    def get_config():
+        c = base.finetune()
+        c.task = "sst2"
+        return c
+"""
+
+from ml_collections import ConfigDict
+from ml_collections import config_dict
+
+
+def base() -> ConfigDict:
+    """Return all keys with their defaults."""
+    c = ConfigDict()
+    c.task = "pydocs"  # module of lmtasks.tasks; see `lmtasks tasks`
+    c.architecture = "decoder"  # encoder | decoder | encoder_decoder
+    c.objective = ""  # clm | generate | classify; "" = what fits the task
+    c.seed = 0  # of parameters, data order and dropout
+    c.init = ""  # work directory whose parameters the run starts from
+
+    c.data = ConfigDict()
+    c.data.dir = ""  # folder of local files or of a prepared TFDS directory
+    c.data.files = ConfigDict()  # split -> file, in data.dir or by its own path
+    c.data.files.train = ""
+    c.data.files.validation = ""
+    c.data.files.test = ""
+    c.data.fields = ConfigDict({}, allow_dotted_keys=True)  # record key -> column
+    c.data.format = ""  # of local files; "" = by their ending
+    c.data.labels = ()  # class names in order; () = the task's, or those found
+    c.data.length = 128  # T, tokens in a row
+    c.data.source_length = 128  # S, source tokens in a row (encoder-decoder)
+    c.data.packing = True  # several examples a row, attention kept apart
+    c.data.buckets = ()  # lengths that batches are padded to; () = chosen
+    c.data.on_error = "raise"  # malformed record: raise | skip (counted)
+    c.data.on_long = "truncate"  # text over the length: truncate | skip | raise
+    c.data.limit = 0  # use only so many records of each split; 0 = all
+    c.data.threads = 2  # that read ahead
+
+    c.tokenizer = ConfigDict()
+    c.tokenizer.path = ""  # folder or file to load; "" = train `kind`
+    c.tokenizer.kind = "byte"  # byte char word unigram bpe wordpiece bytebpe
+    c.tokenizer.size = 4096  # pieces of a trained tokenizer (char, word: at most)
+
+    c.prompt = ConfigDict()
+    c.prompt.text = ""  # how an example reads as text; "" = the task's
+    c.prompt.template = "plain"  # chat markers: plain | inst | chatml
+    c.prompt.label_norm = "sum"  # label words: sum | tokens | bytes | pmi
+
+    c.model = model()
+    c.loss = ConfigDict()
+    c.loss.label_smoothing = 0.0  # mass spread over all classes, training only
+    c.loss.z_loss = 0.0  # factor of (log Z)^2, training only
+
+    c.train = ConfigDict()
+    c.train.steps = 1000  # updates
+    c.train.batch_size = 32  # rows of a step, over all devices
+    c.train.accumulate = 1  # micro-batches of a step
+    c.train.ema = 0.0  # decay of the averaged parameters; 0 = off
+    c.train.freeze = ()  # regular expressions over parameter paths
+    c.train.on_nan = "stop"  # stop: keep the last good checkpoint
+
+    c.optim = ConfigDict()
+    c.optim.name = "adamw"  # adamw | adafactor | sgd | lion | muon
+    c.optim.learning_rate = 1e-3  # peak
+    c.optim.schedule = "cosine"  # constant cosine linear inverse_sqrt wsd
+    c.optim.warmup_steps = 100  # linear rise to the peak
+    c.optim.ramp = True  # False: the peak from the first step (T5)
+    c.optim.decay_steps = 0  # last steps of wsd; 0 = a tenth
+    c.optim.final_fraction = 0.0  # of the peak, at the end
+    c.optim.clip_norm = 1.0  # of the whole gradient; 0 = off
+    c.optim.weight_decay = 0.01  # decoupled
+    c.optim.decay_mask = "matrices"  # matrices | kernels (no tables) | all
+    c.optim.layer_decay = 1.0  # learning rate per layer from the top; 1 = off
+    c.optim.b1 = 0.9  # Adam, Lion
+    c.optim.b2 = 0.999  # Adam, Lion
+    c.optim.eps = 1e-8  # Adam
+    c.optim.momentum = 0.9  # SGD, Muon
+
+    c.eval = ConfigDict()
+    c.eval.every = 200  # steps; 0 = only at the end
+    c.eval.split = "validation"  # split that is evaluated
+    c.eval.batch_size = 32  # rows; changes nothing but speed
+    c.eval.limit = 0  # evaluate only so many records; 0 = all
+    c.eval.predict = True  # also predict and score, where the task has metrics
+    c.eval.ema = False  # evaluate the averaged parameters
+    c.eval.best = ""  # metric for checkpoint.keep_best and patience; "" = loss
+    c.eval.mode = "min"  # min | max: which `best` is better
+    c.eval.patience = 0  # evaluations without a better one before stopping; 0 = off
+
+    c.decode = ConfigDict()
+    c.decode.max_tokens = 64  # longest text written
+    c.decode.temperature = 0.0  # 0 = greedy
+    c.decode.top_k = 0  # 0 = all
+    c.decode.top_p = 1.0  # 1 = all
+    c.decode.min_p = 0.0  # of the largest probability; 0 = all
+    c.decode.samples = 2  # texts written at each evaluation; 0 = none
+
+    c.log = ConfigDict()
+    c.log.every = 20  # steps
+    c.log.tensorboard = False  # needs tensorboardX
+    c.log.wandb = False  # needs wandb
+
+    c.checkpoint = ConfigDict()
+    c.checkpoint.every = 500  # steps; 0 = only at the end
+    c.checkpoint.keep = 2  # newest ones; -1 = all
+    c.checkpoint.keep_best = 1  # by eval.best
+    c.checkpoint.asynchronous = True  # write while training goes on
+
+    c.parallel = ConfigDict()
+    c.parallel.data = -1  # devices along each axis; -1 = the rest
+    c.parallel.fsdp = 1  # parameters in parts
+    c.parallel.sequence = 1  # length in parts
+    c.parallel.tensor = 1  # heads and hidden widths in parts
+    c.parallel.mode = "jit"  # jit | pmap (data parallel only)
+    c.lock()
+    return c
+
+
+def model() -> ConfigDict:
+    """Return the model's keys; None = as the preset says."""
+    integer = lambda: config_dict.placeholder(int)
+    number = lambda: config_dict.placeholder(float)
+    text = lambda: config_dict.placeholder(str)
+    flag = lambda: config_dict.placeholder(bool)
+    many = lambda: config_dict.placeholder(tuple)
+    m = ConfigDict()
+    m.preset = ""  # FAMILY/SIZE, such as bert/base; "" = mini of the architecture
+    m.vocab = integer()  # rows of the token table; None = the tokenizer's size
+    m.width = integer()  # D
+    m.layers = integer()  # L
+    m.mlp = integer()  # F; 0 = 4 * width
+    m.decoder_layers = integer()  # of an encoder-decoder; 0 = layers
+    m.activation = text()  # gelu gelu_tanh relu relu2 silu quick_gelu
+    m.gated = flag()  # activation(gate) * up
+    m.mlp_bias = flag()  # biases of the feed-forward
+    m.token_types = integer()  # rows of the token-type table; 0 = none
+    m.embed_norm = flag()  # norm after the embeddings
+    m.embed_scale = number()  # multiplies the embeddings
+    m.embed_dim = integer()  # narrower token table; 0 = width
+    m.tied = flag()  # the head shares the token table
+    m.head_scale = number()  # multiplies the last hidden state
+    m.head_bias = flag()  # bias over the vocabulary
+    m.head_transform = flag()  # dense, activation, norm before the vocabulary
+    m.pooler = flag()  # dense and tanh before a class head
+    m.logit_soft_cap = number()  # cap * tanh(logits / cap); 0 = off
+    m.parallel = flag()  # attention and feed-forward side by side
+    m.shared_layers = flag()  # one layer applied L times
+    m.dropout = number()  # on embeddings and sublayer outputs
+    m.attention_dropout = number()  # on attention weights
+    m.init = text()  # normal | fan_in
+    m.init_std = number()  # of normal
+    m.scan_layers = flag()  # one compiled layer, for deep models
+    m.remat = text()  # "" | full | dots: recomputed in the backward pass
+    m.dtype = text()  # float32 | bfloat16, of activations and matmuls
+
+    m.attention = ConfigDict()
+    m.attention.heads = integer()  # N
+    m.attention.kv_heads = integer()  # K; 0 = heads
+    m.attention.head_dim = integer()  # H; 0 = width / heads
+    m.attention.bias = flag()  # on query, key, value
+    m.attention.out_bias = flag()  # on the output
+    m.attention.scale = number()  # 0 = 1 / sqrt(H)
+    m.attention.qk_norm = text()  # "" | head | width
+    m.attention.soft_cap = number()  # 0 = off
+    m.attention.window = many()  # sliding window per layer, cycled; 0 = full
+    m.attention.implementation = text()  # xla | cudnn
+
+    m.norm = ConfigDict()
+    m.norm.kind = text()  # layer | rms | rms1
+    m.norm.at = text()  # pre | post | sandwich | output
+    m.norm.eps = number()  # added to the variance
+    m.norm.final = flag()  # after the last layer
+
+    m.positions = ConfigDict()
+    m.positions.kind = text()  # learned sinusoidal rotary t5 alibi none
+    m.positions.size = integer()  # largest number of positions
+    m.positions.offset = integer()  # first row of a learned table
+    m.positions.base = many()  # rotary theta per layer, cycled
+    m.positions.fraction = number()  # of the head dim that rotates
+    m.positions.scaling = text()  # "" | linear | llama3 | yarn
+    m.positions.factor = number()  # of the scaling
+    m.positions.low = number()  # low frequency factor
+    m.positions.high = number()  # high frequency factor
+    m.positions.original = integer()  # length trained on before scaling
+    m.positions.buckets = integer()  # of T5's bias
+    m.positions.distance = integer()  # largest distance of T5's bias
+    return m
+
+
+def pretrain() -> ConfigDict:
+    """Return the defaults for learning from plain text."""
+    c = base()
+    c.optim.weight_decay = 0.1
+    c.optim.b2 = 0.95
+    c.optim.final_fraction = 0.1
+    return c
+
+
+def finetune() -> ConfigDict:
+    """Return the defaults for learning a task from examples."""
+    c = base()
+    c.optim.schedule = "linear"
+    c.optim.learning_rate = 5e-4
+    return c
+
+
+def tiny(c: ConfigDict) -> ConfigDict:
+    """Return the config shrunk so that it runs on a laptop in a minute."""
+    c.model.preset = c.model.preset.split("/")[0] + "/tiny" if c.model.preset else ""
+    for key, value in (("width", 32), ("layers", 2), ("mlp", 64)):
+        c.model[key] = value
+    c.model.attention.heads, c.model.attention.kv_heads = 4, 0
+    c.model.attention.head_dim = 0
+    c.data.length, c.data.source_length, c.data.limit = 64, 64, 64
+    c.tokenizer.size = min(c.tokenizer.size, 300)
+    c.train.steps, c.train.batch_size = 4, 4
+    c.optim.warmup_steps = 1
+    c.eval.every, c.eval.limit, c.eval.batch_size = 2, 8, 4
+    c.log.every, c.checkpoint.every = 1, 2
+    c.decode.max_tokens, c.decode.samples = 8, 1
+    return c

@@ -1,0 +1,30 @@
+"""SST-2 from scratch with a small model of each architecture.
+
+    lmtasks train --config=sst2:encoder --workdir=runs/sst2 --config.data.dir=DIR
+
+DIR holds train.tsv, validation.tsv and test.tsv (sentence TAB label). The argument is the
+architecture. Two CPU cores, two to six minutes. Whole sentences only and no pretraining:
+about 79 to 81 accuracy, as a bag of words; figures in experiments/results.
+"""
+
+from configs import base
+
+
+def get_config(architecture="encoder"):
+    """Return the config of an architecture."""
+    c = base.finetune()
+    c.task = "sst2"
+    c.architecture = architecture
+    c.tokenizer.kind, c.tokenizer.size = "wordpiece", 8000
+    c.data.length, c.data.source_length = 128, 128
+    # Four layers as narrow as these see the data several times in minutes.
+    c.model.width, c.model.layers, c.model.mlp = 128, 2, 512
+    c.model.attention.heads, c.model.attention.head_dim = 4, 0
+    c.model.dropout = 0.3
+    c.train.steps, c.train.batch_size = 600, 16
+    c.optim.learning_rate, c.optim.warmup_steps = 1e-3, 60
+    c.optim.weight_decay = 0.1
+    c.eval.every, c.eval.best, c.eval.mode = 100, "accuracy", "max"
+    c.eval.batch_size = 64
+    c.checkpoint.every = 0
+    return c

@@ -1,0 +1,353 @@
+"""The only reader of ConfigDict: config sections to typed objects, checked.
+
+Everything a user can get wrong in a config is found here, before the first compile.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import pathlib
+import pkgutil
+import typing
+
+from ml_collections import ConfigDict
+
+from lmtasks import families
+from lmtasks import tasks
+from lmtasks import tokenizers
+from lmtasks.data import chat
+from lmtasks.data import examples as kinds
+from lmtasks.data import features
+from lmtasks.data import pack
+from lmtasks.data import sources
+from lmtasks.decode import sampling
+from lmtasks.models import config as shapes
+from lmtasks.models import model as models
+from lmtasks.objectives import base as objectives
+from lmtasks.objectives import classify
+from lmtasks.objectives import clm
+from lmtasks.objectives import generate
+from lmtasks.tasks import base as task_base
+from lmtasks.training import optim as optimizers
+from lmtasks.training import parallel
+from lmtasks.types import ARCHITECTURES
+
+# The preset of an architecture when the config names none.
+DEFAULT_PRESETS = {
+    "encoder": "bert/mini",
+    "decoder": "llama/mini",
+    "encoder_decoder": "t5/mini",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A config as typed objects: what training, evaluation and prediction read.
+
+    Attributes:
+        config: the resolved config; labels found in the data are written into it.
+        task, tokenizer, objective, model: the four parts of a cell.
+        data: options of the sources. optim, mesh, decode: as named.
+    """
+
+    config: ConfigDict
+    task: task_base.Task
+    tokenizer: tokenizers.Tokenizer
+    objective: typing.Any
+    model: models.Model
+    data: sources.DataOptions
+    optim: optimizers.Optim
+    parallel: parallel.Parallel
+    decode: sampling.Decode
+
+
+def build(config: ConfigDict, folder: str | None = None) -> Run:
+    """Return the run a config describes.
+
+    Args:
+        config: as configs/base.py lists it.
+        folder: a work directory whose tokenizer and labels are taken; None trains
+            the tokenizer and finds the labels in the training split.
+
+    Raises:
+        ValueError: a value that cannot work, with what is accepted.
+    """
+    config = config.copy_and_resolve_references()
+    check_values(config)
+    task = task_of(config)
+    name = config.objective or default_objective(task, config.architecture)
+    objectives.check_cell(name, task.kind.__name__, config.architecture)
+    config.objective = name
+    options = data_options(config)
+    decode = decode_of(config)
+    optim = typed(optimizers.Optim, config.optim)
+    mesh = typed(parallel.Parallel, config.parallel)
+    cfg = shape_of(config)  # checked before any data is read
+    optimizers.schedule(optim, config.train.steps)
+    if name == "classify" and not task.labels:
+        task = with_labels(task, config, options)
+    tokenizer = tokenizer_of(config, task, options, folder)
+    decode = dataclasses.replace(decode, stop_ids=stop_ids(tokenizer))
+    objective = objective_of(name, config, task, decode)
+    model = model_of(config, cfg, objective, tokenizer)
+    return Run(
+        config, task, tokenizer, objective, model, options, optim, mesh, decode
+    )
+
+
+def typed(cls, section: ConfigDict):
+    """Return the dataclass `cls` with the section's values, tuples for lists."""
+    names = {field.name for field in dataclasses.fields(cls)}
+    values = {}
+    for key in names & set(section.keys()):
+        value = section[key]
+        values[key] = tuple(value) if isinstance(value, list) else value
+    return cls(**values)
+
+
+def check_values(config: ConfigDict) -> None:
+    """Raise ValueError for numbers and names that no run can have."""
+    if config.architecture not in ARCHITECTURES:
+        raise ValueError(unknown("architecture", config.architecture, ARCHITECTURES))
+    least = {
+        "train.steps": 1, "train.batch_size": 1, "train.accumulate": 1,
+        "data.length": 4, "data.source_length": 1, "eval.batch_size": 1,
+        "log.every": 1, "eval.every": 0, "checkpoint.every": 0, "data.limit": 0,
+        "eval.limit": 0, "decode.samples": 0, "eval.patience": 0, "data.threads": 0,
+    }  # fmt: skip
+    for key, minimum in least.items():
+        section, name = key.split(".")
+        if config[section][name] < minimum:
+            raise ValueError(f"{key}={config[section][name]} must be at least {minimum}")
+    choices = {
+        "data.on_error": ("raise", "skip"), "data.on_long": features.ON_LONG,
+        "train.on_nan": ("stop",), "eval.mode": ("min", "max"),
+        "prompt.template": tuple(chat.TEMPLATES),
+        "prompt.label_norm": classify.LABEL_NORMS,
+        "tokenizer.kind": tokenizers.KINDS,
+    }  # fmt: skip
+    for key, accepted in choices.items():
+        section, name = key.split(".")
+        if config[section][name] not in accepted:
+            raise ValueError(unknown(key, config[section][name], accepted))
+    if not 0 <= config.train.ema < 1:
+        raise ValueError(f"train.ema={config.train.ema} must be at least 0 and below 1")
+    if config.train.batch_size % config.train.accumulate:
+        raise ValueError(
+            f"train.batch_size={config.train.batch_size} is not divisible by "
+            f"train.accumulate={config.train.accumulate}; change one of them"
+        )
+    if config.eval.ema and not config.train.ema:
+        raise ValueError("eval.ema=True needs averaged parameters: set train.ema")
+
+
+def unknown(key: str, given, accepted) -> str:
+    """Return the sentence for a name that is not known, with the nearest one."""
+    near = difflib.get_close_matches(str(given), [str(a) for a in accepted], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{key}={given!r} is not one of {', '.join(map(str, accepted))}{hint}"
+
+
+def modules_of(package) -> list[str]:
+    """Return the names of a package's modules, `base` left out."""
+    found = (m.name for m in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in found if name != "base")
+
+
+def task_of(config: ConfigDict) -> task_base.Task:
+    """Return the task module's TASK, with labels and prompt of the config."""
+    names = modules_of(tasks)
+    if config.task not in names:
+        raise ValueError(unknown("task", config.task, names) + "; see `lmtasks tasks`")
+    task = importlib.import_module(f"{tasks.__name__}.{config.task}").TASK
+    if config.data.labels:
+        labels = tuple(str(label) for label in config.data.labels)
+        task = dataclasses.replace(task, labels=labels)
+    if config.prompt.text:
+        task = dataclasses.replace(task, prompt=config.prompt.text)
+    if task.samples:  # a prompt that names a missing field fails here, not in step 1
+        chat.prompt_text(task.example(task.samples[0]), task.prompt)
+    return task
+
+
+def default_objective(task: task_base.Task, architecture: str) -> str:
+    """Return what trains the task on the architecture when the config is silent."""
+    kind = task.kind.__name__
+    return objectives.supported(kind, architecture) or task.objective
+
+
+def data_options(config: ConfigDict) -> sources.DataOptions:
+    """Return the options of the sources."""
+    d = config.data
+    return sources.DataOptions(
+        dir=d.dir,
+        files={split: file for split, file in d.files.items() if file},
+        fields=dict(d.fields),
+        format=d.format,
+        on_error=d.on_error,
+        seed=config.seed,
+        limit=d.limit,
+    )
+
+
+def decode_of(config: ConfigDict) -> sampling.Decode:
+    """Return how text is written, without stop ids."""
+    return typed(sampling.Decode, config.decode)
+
+
+def stop_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, ...]:
+    """Return the ids that end a text."""
+    return () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+
+
+def with_labels(task, config: ConfigDict, options) -> task_base.Task:
+    """Return the task with the labels found in its training data, stored in config."""
+    records = sources.open_split(task.source, "train", options)
+    found = set()
+    for i in range(len(records)):
+        example = features.read_example(records, i, task.example)
+        if example.label is not None:
+            found.add(str(example.label))
+    labels = tuple(sorted(found))
+    if len(labels) < 2:
+        raise ValueError(
+            f"the training split has {len(labels)} different labels "
+            f"({', '.join(labels) or 'none'}); classification needs at least 2: check "
+            "config.data.fields.label"
+        )
+    if len(labels) > max(len(records) // 2, 100):
+        raise ValueError(
+            f"the training split has {len(labels)} different labels in {len(records)} "
+            "records; this does not look like classes: check config.data.fields.label"
+        )
+    config.data.labels = labels
+    return dataclasses.replace(task, labels=labels)
+
+
+def texts_of(example: kinds.Example, prompt: str) -> list[str]:
+    """Return all text of an example, for training a tokenizer."""
+    if isinstance(example, kinds.Text):
+        return [example.text]
+    if isinstance(example, kinds.Labelled):
+        label = example.label
+        words = [str(label)] if label is not None else []
+        return [chat.prompt_text(example, prompt), *words]
+    turns = chat.as_turns(example, prompt).turns
+    return [turn.text for turn in turns]
+
+
+def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokenizer:
+    """Return the work directory's tokenizer, the one at a path, or a trained one."""
+    if folder and (pathlib.Path(folder) / "tokenizer").exists():
+        return tokenizers.load(str(pathlib.Path(folder) / "tokenizer"))
+    if config.tokenizer.path:
+        return tokenizers.load(config.tokenizer.path)
+    if config.tokenizer.kind == "byte":
+        return tokenizers.train("byte", ())
+    records = sources.open_split(task.source, "train", options)
+    texts = (
+        text
+        for i in range(len(records))
+        for text in texts_of(
+            features.read_example(records, i, task.example), task.prompt
+        )
+    )
+    # A cap, not a demand: small data does not have that many pieces.
+    options = tokenizers.Options(exact=False)
+    kind, size = config.tokenizer.kind, config.tokenizer.size
+    return tokenizers.train(kind, texts, size=size, options=options)
+
+
+def objective_of(name: str, config: ConfigDict, task, decode: sampling.Decode):
+    """Return the objective with its hyper-parameters."""
+    setting = objectives.Setting(
+        architecture=config.architecture,
+        length=config.data.length,
+        source_length=config.data.source_length,
+        labels=task.labels,
+        prompt=task.prompt,
+        template=chat.TEMPLATES[config.prompt.template],
+        label_smoothing=config.loss.label_smoothing,
+        z_loss=config.loss.z_loss,
+    )
+    if name == "clm":
+        return clm.Clm(setting, decode)
+    if name == "generate":
+        return generate.Generate(setting, decode)
+    return classify.make(setting, config.prompt.label_norm)
+
+
+def preset_of(name: str, architecture: str) -> shapes.TransformerConfig:
+    """Return the shape FAMILY/SIZE; "" is the mini one of the architecture."""
+    name = name or DEFAULT_PRESETS[architecture]
+    family, _, size = name.partition("/")
+    names = modules_of(families)
+    if family not in names:
+        raise ValueError(unknown("model.preset's family", family, names))
+    module = importlib.import_module(f"{families.__name__}.{family}")
+    if size not in module.PRESETS:
+        known = [f"{family}/{one}" for one in module.PRESETS]
+        raise ValueError(unknown("model.preset", name, known))
+    return module.PRESETS[size]
+
+
+def shape_of(config: ConfigDict) -> shapes.TransformerConfig:
+    """Return the preset with the config's own values on top."""
+    cfg = preset_of(config.model.preset, config.architecture)
+    parts = {"attention": cfg.attention, "norm": cfg.norm, "positions": cfg.positions}
+    changes = {}
+    for key, part in parts.items():
+        changes[key] = dataclasses.replace(part, **_given(config.model[key]))
+    own = _given(config.model)
+    skip = {"preset", *parts}
+    changes |= {key: value for key, value in own.items() if key not in skip}
+    # A narrower model keeps no head dim or scale that belonged to the preset's width.
+    if "width" in own and "head_scale" not in own and cfg.head_scale != 1:
+        changes["head_scale"] = own["width"] ** -0.5
+    return dataclasses.replace(cfg, **changes)
+
+
+def _given(section: ConfigDict) -> dict:
+    values = {key: section[key] for key in section.keys()}
+    return {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in values.items()
+        if value is not None and not isinstance(value, ConfigDict)
+    }
+
+
+def model_of(config, cfg, objective, tokenizer) -> models.Model:
+    """Return the model with its vocabulary and head set, and lengths checked."""
+    vocab = config.model.vocab
+    if vocab is not None and vocab < tokenizer.size:
+        raise ValueError(
+            f"model.vocab={vocab} is smaller than the tokenizer's {tokenizer.size} "
+            "pieces; raise it or leave it unset"
+        )
+    cfg = dataclasses.replace(cfg, vocab=vocab or tokenizer.size)
+    needed = config.data.length
+    if config.architecture == "encoder_decoder":
+        needed = max(needed, config.data.source_length)
+    if objective.writes:
+        prompt = config.data.length if config.architecture == "decoder" else 1
+        needed = max(needed, prompt + config.decode.max_tokens)
+    if cfg.positions.kind == "learned" and needed > cfg.positions.size:
+        if config.model.positions.size is None:  # a preset from scratch may grow
+            positions = dataclasses.replace(cfg.positions, size=needed)
+            cfg = dataclasses.replace(cfg, positions=positions)
+        else:
+            raise ValueError(
+                f"model.positions.size={cfg.positions.size} is too small: data.length "
+                f"and decode.max_tokens need {needed} positions"
+            )
+    return models.Model(
+        config.architecture, cfg, objective.head, objective.classes
+    )
+
+
+def buckets_of(config: ConfigDict, length: int) -> tuple[int, ...]:
+    """Return the lengths batches are padded to."""
+    given = tuple(sorted(b for b in config.data.buckets if b < length))
+    return (*given, length) if config.data.buckets else pack.default_buckets(length)

@@ -1,0 +1,93 @@
+"""What all verbs share: private absl flags, configs with overrides, help."""
+
+from __future__ import annotations
+
+import difflib
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from lmtasks import schema
+from lmtasks.training import workdir
+
+
+def flag_values() -> flags.FlagValues:
+    """Return a fresh set of flags, untouched by what libraries define."""
+    return flags.FlagValues()
+
+
+def parse(fv: flags.FlagValues, argv: list[str], usage: str) -> list[str]:
+    """Parse argv into fv and return the positional arguments.
+
+    Raises:
+        ValueError: an unknown flag (with the nearest) or a bad value.
+        SystemExit: after printing `usage` for --help.
+    """
+    if any(arg in ("--help", "-h", "--helpfull", "--helpshort") for arg in argv):
+        print(usage.strip())
+        raise SystemExit(0)
+    # Libraries such as grain read absl's global flags.
+    flags.FLAGS.mark_as_parsed()
+    try:
+        return fv(["lmtasks", *argv])[1:]
+    except flags.UnrecognizedFlagError as error:
+        near = difflib.get_close_matches(error.flagname, list(fv), n=1)
+        hint = f"; did you mean --{near[0]}?" if near else ""
+        raise ValueError(
+            f"--{error.flagname} is not a flag of this verb{hint} See --help"
+        ) from None
+    except flags.Error as error:
+        raise ValueError(str(error).splitlines()[0]) from None
+
+
+def split_config(argv: list[str]) -> tuple[str | None, list[tuple[str, str]], list]:
+    """Return (--config, [(key, text)] of --config.key=text, the other arguments)."""
+    spec, overrides, rest = None, [], []
+    arguments = iter(argv)
+    for arg in arguments:
+        name, equals, value = arg.lstrip("-").partition("=")
+        if not arg.startswith("-") or name.split(".")[0] != "config":
+            rest.append(arg)
+            continue
+        if not equals:
+            value = next(arguments, None)
+            if value is None:
+                raise ValueError(f"{arg} needs a value: {arg}=VALUE")
+        if name == "config":
+            spec = value
+        else:
+            overrides.append((name.removeprefix("config."), value))
+    return spec, overrides, rest
+
+
+def config_of(spec: str | None, overrides, folder: str | None = None) -> ConfigDict:
+    """Return the config of a file, or of a work directory, with overrides applied."""
+    if spec is not None:
+        config = schema.load(spec)
+    else:
+        stored = workdir.read_config(folder) if folder else None
+        if stored is None:
+            raise ValueError(
+                f"{folder} is not a work directory: there is no config.json; give "
+                "--workdir of a run, or --config=FILE.py"
+                if folder
+                else "give --config=FILE.py (see `lmtasks config --help`)"
+            )
+        config = schema.from_stored(stored)
+    for key, text in overrides:
+        schema.override(config, key, text)
+    return config
+
+
+def no_more(arguments: list[str]) -> None:
+    """Raise ValueError when there are arguments that no flag takes."""
+    if arguments:
+        raise ValueError(f"{arguments[0]!r} is not understood; flags begin with --")
+
+
+def required(fv: flags.FlagValues, name: str) -> str:
+    """Return the value of a flag that must be given."""
+    value = getattr(fv, name)
+    if value is None:
+        raise ValueError(f"give --{name}=... (see --help)")
+    return value

@@ -1,0 +1,63 @@
+"""The `lmtasks` command: one verb a module of this package."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import pkgutil
+import sys
+
+from lmtasks import cli
+
+HELPERS = ("main", "common")
+
+
+def verbs() -> list[str]:
+    """Return the names of all verbs."""
+    found = (m.name for m in pkgutil.iter_modules(cli.__path__))
+    return sorted(name for name in found if name not in HELPERS)
+
+
+def usage() -> str:
+    """Return the help of the command."""
+    lines = [
+        "lmtasks VERB [FLAGS]: train, evaluate and use language models.",
+        "",
+        "Verbs:",
+    ]
+    for name in verbs():
+        module = importlib.import_module(f"lmtasks.cli.{name}")
+        lines.append(f"  {name:10} {module.HELP}")
+    lines += ["", "lmtasks VERB --help explains one. Start: lmtasks train", ""]
+    lines[-2] += " --config=quickstart --workdir=runs/quickstart"
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; a user's error is one line and exit code 2."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("--help", "-h", "help"):
+        print(usage())
+        return 0 if argv else 2
+    verb = argv[0]
+    if verb not in verbs():
+        near = difflib.get_close_matches(verb, verbs(), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        print(f"lmtasks: {verb!r} is not a verb{hint} See lmtasks --help", file=sys.stderr)
+        return 2
+    try:
+        return importlib.import_module(f"lmtasks.cli.{verb}").main(argv[1:]) or 0
+    except BrokenPipeError:
+        # The reader (head, less) has closed the pipe: nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError) as error:
+        if os.environ.get("LMTASKS_TRACEBACK"):
+            raise
+        print(f"lmtasks {verb}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

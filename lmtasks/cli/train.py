@@ -1,0 +1,43 @@
+"""`lmtasks train`: train the run of a config in a work directory."""
+
+from __future__ import annotations
+
+from absl import flags
+
+from lmtasks.cli import common
+
+HELP = "train a config in a work directory; run again to resume"
+USAGE = """
+lmtasks train --config=FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...]
+
+Trains, evaluates, samples and saves; the same command again resumes, bit for bit.
+Without --config, a work directory that has been started goes on with its own.
+
+  --config=FILE.py       a config file, or the name of a packaged one (quickstart)
+  --config.KEY=VALUE     overrides one key; `lmtasks config FILE` lists all keys
+  --workdir=DIR          where everything is written
+  --dry_run              show config, examples, parameters and memory; train nothing
+
+    lmtasks train --config=quickstart --workdir=runs/quickstart
+    lmtasks train --config=sst2:decoder --workdir=runs/sst2 --config.train.steps=500
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Train; return 0 also when preempted after a saved step."""
+    spec, overrides, rest = common.split_config(argv)
+    fv = common.flag_values()
+    flags.DEFINE_string("workdir", None, "work directory", flag_values=fv)
+    flags.DEFINE_bool("dry_run", False, "show, train nothing", flag_values=fv)
+    common.no_more(common.parse(fv, rest, USAGE))
+    config = common.config_of(spec, overrides, fv.workdir)
+    if fv.dry_run:
+        from lmtasks.training import rehearsal
+
+        print(rehearsal.describe(config))
+        return 0
+    folder = common.required(fv, "workdir")
+    from lmtasks.training import loop
+
+    loop.train(config, folder)
+    return 0

@@ -1,0 +1,149 @@
+"""Conversations as tokens with a loss mask, and other examples as conversations."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from lmtasks.data import examples
+
+
+@dataclasses.dataclass(frozen=True)
+class Template:
+    """What stands before and after each role's text.
+
+    The text that ends an assistant turn is learned, the markers before it are not.
+    Markers may name special tokens; a user's text never becomes one.
+
+    Attributes:
+        system, user, assistant: (before, after).
+        start: once before the first turn.
+        ends: an assistant turn ends with the tokenizer's end-of-sequence.
+    """
+
+    system: tuple[str, str] = ("", "\n")
+    user: tuple[str, str] = ("", "")
+    assistant: tuple[str, str] = ("", "")
+    start: str = ""
+    ends: bool = True
+
+
+TEMPLATES = {
+    "plain": Template(),
+    "inst": Template(system=("", "\n"), user=("[INST] ", " [/INST]")),
+    "chatml": Template(
+        system=("<|im_start|>system\n", "<|im_end|>\n"),
+        user=("<|im_start|>user\n", "<|im_end|>\n"),
+        assistant=("<|im_start|>assistant\n", "<|im_end|>\n"),
+        ends=False,
+    ),
+}
+
+
+def reply_text(text: str, template: Template) -> str:
+    """Return the reply with the space that sets it off a marker-free prompt."""
+    apart = not template.assistant[0] and text[:1].strip()
+    return f" {text}" if apart else text
+
+
+def render(turns, tokenizer, template: Template, *, bos: bool) -> tuple[list, list]:
+    """Return (ids, learned): the conversation and which ids carry loss.
+
+    Each piece of text is encoded apart, so the mask is exact by construction.
+
+        "Q: 1+1?" | "2"  ->  ids     [bos] Q : ... ?  _2  [eos]
+                             learned   0   0  ...  0   1    1
+
+    Args:
+        turns: sequence of examples.Turn; a last assistant turn may be missing, then
+            the ids end with what stands before a reply.
+        tokenizer: any tokenizer of lmtasks.tokenizers.
+        template: the markers.
+        bos: begin with the tokenizer's beginning-of-sequence where it has one.
+    """
+    ids: list[int] = []
+    learned: list[bool] = []
+
+    def add(text, *, special=False, learn=False):
+        # Only the first text may get the space a tokenizer puts before a sentence.
+        new = tokenizer.encode(text, special=special, continues=bool(ids))
+        ids.extend(new)
+        learned.extend([learn] * len(new))
+
+    if bos and tokenizer.bos_id is not None:
+        ids.append(tokenizer.bos_id)
+        learned.append(False)
+    add(template.start, special=True)
+    for turn in turns:
+        before, after = getattr(template, turn.role)
+        replying = turn.role == "assistant"
+        add(before, special=True)
+        add(reply_text(turn.text, template) if replying else turn.text, learn=replying)
+        if replying and template.ends and tokenizer.eos_id is not None:
+            ids.append(tokenizer.eos_id)
+            learned.append(True)
+        add(after, special=True, learn=replying)
+    if turns and turns[-1].role != "assistant":
+        add(template.assistant[0], special=True)
+    return ids, learned
+
+
+def prompt_text(example: examples.Example, prompt: str) -> str:
+    """Return the task's prompt filled with the example's text fields."""
+    fields = {
+        name: " ".join(value) if isinstance(value, tuple) else value
+        for name, value in vars(example).items()
+        if isinstance(value, str) or (name == "words" and isinstance(value, tuple))
+    }
+    try:
+        return prompt.format(**fields)
+    except KeyError as error:
+        raise ValueError(
+            f"the prompt {prompt!r} names {error.args[0]!r}, which a "
+            f"{type(example).__name__} example does not have; it has: "
+            f"{', '.join(sorted(fields))}"
+        ) from None
+
+
+def as_turns(example: examples.Example, prompt: str) -> examples.Turns:
+    """Return any supervised example as a prompt with its answer.
+
+    Labelled("a gem", "positive") with the prompt "Review: {text} Sentiment:" becomes
+    user "Review: a gem Sentiment:", assistant "positive". An unlabelled example gets
+    no assistant turn.
+    """
+    if isinstance(example, examples.Turns):
+        return example
+    answer, references = _answer(example)
+    turns = [examples.Turn("user", prompt_text(example, prompt))]
+    if answer is not None:
+        turns.append(examples.Turn("assistant", answer))
+    return examples.Turns(tuple(turns), references)
+
+
+def _answer(example) -> tuple[str | None, tuple[str, ...]]:
+    if isinstance(example, examples.Labelled):
+        return None if example.label is None else str(example.label), ()
+    if isinstance(example, examples.Choice):
+        return (example.options[example.answer] if example.answer >= 0 else None), ()
+    if isinstance(example, examples.Span):
+        texts = [text for text, _ in example.answers] or ["no answer"]
+        return texts[0], tuple(texts[1:])
+    if isinstance(example, examples.Tagged):
+        return (" ".join(example.tags) or None), ()
+    if isinstance(example, examples.Preference):
+        return example.chosen, ()
+    raise ValueError(f"a {type(example).__name__} example has no answer to generate")
+
+
+def split_reply(turns: examples.Turns) -> tuple[tuple, str | None]:
+    """Return (the turns before the last reply, that reply's text or None)."""
+    if turns.turns and turns.turns[-1].role == "assistant":
+        return turns.turns[:-1], turns.turns[-1].text
+    return turns.turns, None
+
+
+def int_array(values) -> np.ndarray:
+    """Return the values as int32[n]."""
+    return np.asarray(values, np.int32)

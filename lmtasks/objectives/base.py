@@ -1,0 +1,148 @@
+"""Objective: what arrays an example becomes, and what loss they have."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+
+import jax
+import numpy as np
+
+from lmtasks import losses
+from lmtasks.data import chat
+from lmtasks.data import examples
+from lmtasks.decode import loop
+from lmtasks.decode import sampling
+from lmtasks.types import ARCHITECTURES
+from lmtasks.types import Features
+from lmtasks.types import Sums
+
+# (kind of example, architecture) -> objective module. The only such table.
+SUPPORT = {
+    ("Text", "decoder"): "clm",
+    ("Turns", "decoder"): "generate",
+    ("Turns", "encoder_decoder"): "generate",
+    ("Labelled", "encoder"): "classify",
+    ("Labelled", "decoder"): "classify",
+    ("Labelled", "encoder_decoder"): "classify",
+}
+# What an example of another kind is also trained by: its answer, generated.
+BY_GENERATION = ("Labelled", "Choice", "Span")
+PLANNED = ("mlm", "denoise", "tag", "span", "prefer", "embed")
+
+
+def supported(kind: str, architecture: str) -> str | None:
+    """Return the objective that trains this kind of example, or None."""
+    found = SUPPORT.get((kind, architecture))
+    if found is None and kind in BY_GENERATION and architecture != "encoder":
+        return "generate"
+    return found
+
+
+def check_cell(name: str, kind: str, architecture: str) -> None:
+    """Raise ValueError with the reason when the combination cannot be trained."""
+    cells = {(k, a, supported(k, a)) for k in KINDS for a in ARCHITECTURES}
+    if (kind, architecture, name) in cells:
+        return
+    if name == "generate" and kind in BY_GENERATION and architecture != "encoder":
+        return
+    if name in PLANNED:
+        raise ValueError(f"objective={name!r} is planned and not there yet")
+    known = sorted(set(SUPPORT.values()))
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"objective={name!r} is not one of {', '.join(known)}{hint}")
+    there = [f"{o} on {a}" for k, a, o in sorted(cells, key=str) if k == kind and o]
+    raise ValueError(
+        f"objective={name!r} cannot train {kind} examples on architecture="
+        f"{architecture!r}: {_reason(name, kind, architecture)}; possible here: "
+        f"{', '.join(there) or 'nothing yet'}"
+    )
+
+
+def _reason(name, kind, architecture):
+    if architecture == "encoder" and name in ("clm", "generate"):
+        return "an encoder sees both sides of a token and cannot write text"
+    if name == "clm" and architecture == "encoder_decoder":
+        return "plain text has no source side for the encoder"
+    return f"it does not read {kind} examples"
+
+
+KINDS = tuple(kind.__name__ for kind in examples.KINDS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What every objective knows of the run.
+
+    Attributes:
+        architecture: of the model.
+        length: T, longest row in tokens. source_length: S of an encoder-decoder.
+        labels: class names of the task. prompt: how an example reads as text.
+        template: chat markers.
+        label_smoothing, z_loss: see losses.token_cross_entropy.
+    """
+
+    architecture: str
+    length: int = 128
+    source_length: int = 128
+    labels: tuple[str, ...] = ()
+    prompt: str = "{text}"
+    template: chat.Template = chat.Template()
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+
+
+def token_loss(setting: Setting, apply, params, batch, rng) -> Sums:
+    """Return the sums of one masked cross-entropy over `targets` and `weights`."""
+    logits = apply(params, batch, rng)
+    at = batch.get("at")
+    return losses.token_cross_entropy(
+        logits,
+        losses.gather_at(batch["targets"], at),
+        losses.gather_at(batch["weights"], at),
+        # Evaluation (no rng) reports the plain likelihood.
+        label_smoothing=setting.label_smoothing if rng is not None else 0.0,
+        z_loss=setting.z_loss if rng is not None else 0.0,
+    )
+
+
+def write(model, params, batch, *, decode: sampling.Decode, rng) -> dict:
+    """Return {"written": int32[B, N], "log_probs": float32[B, N]} after the prompts.
+
+    Each row draws from fold_in(rng, its example), whatever batch it stands in.
+    """
+    written = loop.generate(
+        functools.partial(model.start, params),
+        functools.partial(model.step, params),
+        batch,
+        decode=decode,
+        sampling=decode.sampling(batch["tokens"].shape[0]),
+        keys=jax.vmap(jax.random.fold_in, (None, 0))(rng, batch["example"]),
+    )
+    return {"written": written.tokens, "log_probs": written.log_probs}
+
+
+def next_token_features(ids: list[int], learned: list[bool]) -> Features:
+    """Return the decoder's view of a sequence: each position predicts the next id.
+
+        ids      a  b  c  d        tokens   a  b  c
+        learned  0  0  1  1   ->   targets  b  c  d
+                                   weights  0  1  1
+    """
+    return {
+        "tokens": chat.int_array(ids[:-1]),
+        "positions": np.arange(len(ids) - 1, dtype=np.int32),
+        "targets": chat.int_array(ids[1:]),
+        "weights": np.asarray(learned[1:], np.float32),
+    }
+
+
+def cut_to(ids: list, limit: int, *, keep: str = "start") -> tuple[list, int]:
+    """Return (at most `limit` ids, how many were cut), from the start or the end."""
+    extra = max(len(ids) - limit, 0)
+    if not extra:
+        return ids, 0
+    return (ids[:limit] if keep == "start" else ids[extra:]), extra

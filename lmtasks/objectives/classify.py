@@ -1,0 +1,275 @@
+"""One class per example: a head on [CLS], or the likelihood of label words."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lmtasks import losses
+from lmtasks.data import chat
+from lmtasks.objectives import base
+from lmtasks.objectives import generate
+from lmtasks.types import Features
+
+LABEL_NORMS = ("sum", "tokens", "bytes", "pmi")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifyHead:
+    """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`; the class is a target at
+    [CLS] (Devlin et al., 2019, arXiv:1810.04805).
+    """
+
+    setting: base.Setting
+    head = "classify"
+    stream = False
+    gather = True
+    writes = False
+
+    @property
+    def classes(self) -> int:
+        """C, the number of labels."""
+        return len(self.setting.labels)
+
+    def featurize(self, example, tokenizer, rng=None) -> list[Features]:
+        """Return one row; [] for an empty text or a missing label."""
+        if example.label is None:
+            return []
+        rows = self.query(example, tokenizer)
+        for row in rows:
+            row["targets"][0] = self._class(example.label)
+            row["weights"][0] = 1.0
+        return rows
+
+    def _class(self, label) -> int:
+        if label not in self.setting.labels:
+            raise ValueError(
+                f"label {label!r} is not one of {', '.join(self.setting.labels)}; "
+                "set config.data.labels or correct the record"
+            )
+        return self.setting.labels.index(label)
+
+    def query(self, example, tokenizer) -> list[Features]:
+        """Return the row without its target; [] for an empty text."""
+        if not example.text.strip():
+            return []
+        cls, sep = framing_ids(tokenizer)
+        first = tokenizer.encode(example.text)
+        second = tokenizer.encode(example.pair) if example.pair is not None else None
+        room = self.setting.length - (2 if second is None else 3)
+        first, second, cut = cut_longest(first, second, room)
+        ids, types = [cls, *first, sep], [0] * (len(first) + 2)
+        if second is not None:
+            ids += [*second, sep]
+            types += [1] * (len(second) + 1)
+        n = len(ids)
+        row = {
+            "tokens": chat.int_array(ids),
+            "positions": np.arange(n, dtype=np.int32),
+            "token_types": chat.int_array(types),
+            "targets": np.zeros(n, np.int32),
+            "weights": np.zeros(n, np.float32),
+            "cut": cut,
+        }
+        return [row]
+
+    def loss(self, apply, params, batch, rng=None):
+        """Return the sums "loss" and "accuracy" over the examples."""
+        return base.token_loss(self.setting, apply, params, batch, rng)
+
+    def report(self, totals, examples) -> dict[str, float]:
+        """Return nothing beyond the loss; the task's metrics say the rest."""
+        return {}
+
+    def predict(self, model, params, batch, rng=None):
+        """Return {"probabilities": float32[B, C]}."""
+        at = jnp.zeros((batch["tokens"].shape[0], 1), jnp.int32)
+        logits = model.apply(params, {**batch, "at": at})[:, 0]
+        return {"probabilities": jax.nn.softmax(logits, axis=-1)}
+
+    def answer(self, outputs, example, tokenizer) -> dict:
+        """Return {"label", "score", "scores"}."""
+        probabilities = np.asarray(outputs[0]["probabilities"], np.float64)
+        return _ranked(self.setting.labels, probabilities)
+
+
+def framing_ids(tokenizer) -> tuple[int, int]:
+    """Return the ids of [CLS] and [SEP], or what stands in for them (RoBERTa)."""
+    cls = tokenizer.cls_id if tokenizer.cls_id is not None else tokenizer.bos_id
+    sep = tokenizer.sep_id if tokenizer.sep_id is not None else tokenizer.eos_id
+    if cls is None or sep is None:
+        raise ValueError(
+            "the tokenizer has neither [CLS]/[SEP] nor begin/end-of-sequence tokens, "
+            "which an encoder's rows need; train one with `lmtasks tokenizer train`"
+        )
+    return cls, sep
+
+
+def cut_longest(first, second, room):
+    """Return both id lists cut to `room` together, the longer one first, and the
+    number of ids cut.
+    """
+    if second is None:
+        first, cut = base.cut_to(first, room)
+        return first, None, cut
+    a, b = len(first), len(second)
+    while a + b > room:
+        a, b = (a - 1, b) if a > b else (a, b - 1)
+    return first[:a], second[:b], len(first) + len(second) - a - b
+
+
+def _ranked(labels, probabilities) -> dict:
+    best = int(np.argmax(probabilities))
+    scores = {name: float(p) for name, p in zip(labels, probabilities, strict=True)}
+    return {"label": labels[best], "score": scores[labels[best]], "scores": scores}
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifyWords:
+    """The label whose words are most likely after the prompt.
+
+    Training is `Generate` on the label words. All labels are scored in one row: the
+    prompt is segment 0, seen by all, and each label a segment of its own that begins
+    again with the prompt's last token:
+
+        prompt a b c, labels x y | z     tokens    a b  c x  c
+                                         segments  0 0  1 1  2
+                                         positions 0 1  2 3  2
+                                         targets   . .  x y  z
+    """
+
+    setting: base.Setting
+    label_norm: str = "sum"
+    head = "lm"
+    classes = 0
+    stream = False
+    gather = True
+    writes = False
+
+    def __post_init__(self):
+        if self.label_norm not in LABEL_NORMS:
+            raise ValueError(
+                f"label_norm={self.label_norm!r} is not one of {', '.join(LABEL_NORMS)}"
+            )
+
+    def featurize(self, example, tokenizer, rng=None) -> list[Features]:
+        """Return the prompt with the right label as its completion."""
+        if not example.text.strip() or example.label is None:
+            return []
+        if example.label not in self.setting.labels:
+            raise ValueError(
+                f"label {example.label!r} is not one of "
+                f"{', '.join(self.setting.labels)}; set config.data.labels or correct "
+                "the record"
+            )
+        return self._writer.featurize(example, tokenizer)
+
+    @property
+    def _writer(self):
+        return generate.Generate(self.setting)
+
+    def label_ids(self, tokenizer) -> list[list[int]]:
+        """Return each label's ids with its leading space; one that begins another
+        label is closed with the end-of-sequence.
+        """
+        template, ids = self.setting.template, []
+        for label in self.setting.labels:
+            reply = chat.reply_text(label, template)
+            ids.append(tokenizer.encode(reply, continues=True))
+        if tokenizer.eos_id is None:
+            return ids
+
+        def begins_another(one):
+            return any(one != o and o[: len(one)] == one for o in ids)
+
+        return [[*one, tokenizer.eos_id] if begins_another(one) else one for one in ids]
+
+    def query(self, example, tokenizer) -> list[Features]:
+        """Return the row that scores all labels; a second one without text for pmi."""
+        if not example.text.strip():
+            return []
+        rows = [self._options(example, tokenizer)]
+        if self.label_norm == "pmi":
+            pair = None if example.pair is None else ""
+            empty = dataclasses.replace(example, text="", pair=pair)
+            rows.append(self._options(empty, tokenizer))
+        return rows
+
+    def _options(self, example, tokenizer) -> Features:
+        labels = self.label_ids(tokenizer)
+        row = self._writer.query(example, tokenizer)[0]
+        longest = max(len(ids) for ids in labels)
+        keep = max(self.setting.length - longest, 1)
+        prompt, cut = base.cut_to(row["tokens"].tolist(), keep, keep="end")
+        tokens, positions = list(prompt[:-1]), list(range(len(prompt) - 1))
+        segments, targets = [0] * len(tokens), [0] * len(tokens)
+        for i, ids in enumerate(labels):
+            tokens += [prompt[-1], *ids[:-1]]
+            positions += range(len(prompt) - 1, len(prompt) - 1 + len(ids))
+            segments += [i + 1] * len(ids)
+            targets += ids
+        features = {
+            "tokens": chat.int_array(tokens),
+            "positions": chat.int_array(positions),
+            "segments": chat.int_array(segments),
+            "targets": chat.int_array(targets),
+            "weights": (np.asarray(segments) > 0).astype(np.float32),
+            "cut": row["cut"] + cut,
+        }
+        if "source" in row:
+            features |= {k: row[k] for k in ("source", "source_positions")}
+            features["source_segments"] = np.zeros(len(row["source"]), np.int32)
+        return features
+
+    def loss(self, apply, params, batch, rng=None):
+        """Return the sums "loss" and "accuracy" over the labels' tokens."""
+        return base.token_loss(self.setting, apply, params, batch, rng)
+
+    def report(self, totals, examples) -> dict[str, float]:
+        """Return nothing beyond the loss; the task's metrics say the rest."""
+        return {}
+
+    def predict(self, model, params, batch, rng=None):
+        """Return {"log_probs": float32[B, C]}: of each label given the prompt."""
+        at = batch.get("at")
+        log_p, _ = losses.log_likelihood(
+            model.apply(params, batch), losses.gather_at(batch["targets"], at)
+        )
+        log_p = jnp.where(losses.gather_at(batch["weights"], at) > 0, log_p, 0.0)
+        segments = losses.gather_at(batch["segments"], at)
+        labels = jnp.arange(1, len(self.setting.labels) + 1)
+        mine = segments[:, None, :] == labels[None, :, None]  # [B, C, A]
+        return {"log_probs": jnp.sum(jnp.where(mine, log_p[:, None, :], 0), axis=-1)}
+
+    def answer(self, outputs, example, tokenizer) -> dict:
+        """Return {"label", "score", "scores", "probabilities", "mass"}.
+
+        `probabilities` are P(label given prompt), `mass` their sum, `scores` what
+        `label_norm` makes of them, renormalised over the labels.
+        """
+        log_probs = np.asarray(outputs[0]["log_probs"], np.float64)
+        scores = log_probs
+        if self.label_norm == "tokens":
+            scores = log_probs / [len(ids) for ids in self.label_ids(tokenizer)]
+        elif self.label_norm == "bytes":
+            scores = log_probs / [len(x.encode()) for x in self.setting.labels]
+        elif self.label_norm == "pmi":
+            scores = log_probs - np.asarray(outputs[1]["log_probs"], np.float64)
+        weights = np.exp(scores - scores.max())
+        said = _ranked(self.setting.labels, weights / weights.sum())
+        names, raw = self.setting.labels, np.exp(log_probs)
+        said["probabilities"] = dict(zip(names, map(float, raw), strict=True))
+        said["mass"] = float(raw.sum())
+        return said
+
+
+def make(setting: base.Setting, label_norm: str) -> ClassifyHead | ClassifyWords:
+    """Return the form of classification that the architecture can do."""
+    if not setting.labels:
+        raise ValueError("classification needs labels; set config.data.labels")
+    if setting.architecture == "encoder":
+        return ClassifyHead(setting)
+    return ClassifyWords(setting, label_norm)

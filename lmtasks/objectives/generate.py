@@ -1,0 +1,109 @@
+"""Write the answer to a prompt; loss on the answer only."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from lmtasks.data import chat
+from lmtasks.decode import sampling
+from lmtasks.objectives import base
+from lmtasks.types import Features
+
+
+@dataclasses.dataclass(frozen=True)
+class Generate:
+    """Turns on a decoder, or prompt -> reply on an encoder-decoder.
+
+    A decoder learns every assistant turn of a conversation; an encoder-decoder learns
+    the last one, with all turns before it as the source.
+    """
+
+    setting: base.Setting
+    decode: sampling.Decode = sampling.Decode()
+    head = "lm"
+    classes = 0
+    stream = False
+    gather = True
+    writes = True
+
+    def featurize(self, example, tokenizer, rng=None) -> list[Features]:
+        """Return one row; [] when the example has no answer or an empty prompt."""
+        turns = chat.as_turns(example, self.setting.prompt)
+        prompt, reply = chat.split_reply(turns)
+        if reply is None or not any(t.text.strip() for t in prompt):
+            return []
+        if self.setting.architecture == "decoder":
+            return [self._decoder(turns.turns, tokenizer)]
+        return [self._encoder_decoder(prompt, reply, tokenizer)]
+
+    def _decoder(self, turns, tokenizer) -> Features:
+        template, limit = self.setting.template, self.setting.length + 1
+        ids, learned = chat.render(turns, tokenizer, template, bos=True)
+        cut = max(len(ids) - limit, 0)
+        # The answer is kept whole where it fits: the prompt loses its beginning.
+        head = min(cut, learned.index(True) - 1)
+        ids, learned = ids[head:][:limit], learned[head:][:limit]
+        return base.next_token_features(ids, learned) | {"cut": cut}
+
+    def _encoder_decoder(self, prompt, reply, tokenizer) -> Features:
+        source, cut = self._source(prompt, tokenizer)
+        ids = [*tokenizer.encode(reply)]
+        if tokenizer.eos_id is not None:
+            ids.append(tokenizer.eos_id)
+        ids, cut_reply = base.cut_to(ids, self.setting.length)
+        ids = [decoder_start(tokenizer), *ids]
+        target = base.next_token_features(ids, [True] * len(ids))
+        return target | source | {"cut": cut + cut_reply}
+
+    def _source(self, prompt, tokenizer) -> tuple[Features, int]:
+        template = self.setting.template
+        ids, _ = chat.render(prompt, tokenizer, template, bos=False)
+        if tokenizer.eos_id is not None:
+            ids = [*ids, tokenizer.eos_id]
+        ids, cut = base.cut_to(ids, self.setting.source_length, keep="end")
+        positions = np.arange(len(ids), dtype=np.int32)
+        return {"source": chat.int_array(ids), "source_positions": positions}, cut
+
+    def query(self, example, tokenizer) -> list[Features]:
+        """Return the prompt alone, rendered exactly as in training."""
+        turns = chat.as_turns(example, self.setting.prompt)
+        prompt, _ = chat.split_reply(turns)
+        if not prompt:
+            return []
+        if self.setting.architecture == "encoder_decoder":
+            source, cut = self._source(prompt, tokenizer)
+            ids = [decoder_start(tokenizer)]
+        else:
+            template = self.setting.template
+            ids, _ = chat.render(prompt, tokenizer, template, bos=True)
+            ids, cut = base.cut_to(ids, self.setting.length, keep="end")
+            source = {}
+        row = base.next_token_features([*ids, 0], [False] * (len(ids) + 1))
+        return [row | source | {"cut": cut}]
+
+    def loss(self, apply, params, batch, rng=None):
+        """Return the sums "loss" and "accuracy" over the answers' tokens."""
+        return base.token_loss(self.setting, apply, params, batch, rng)
+
+    def report(self, totals, examples) -> dict[str, float]:
+        """Return the perplexity of the answers."""
+        nats, weight = totals["loss"]
+        mean = nats / max(weight, 1)
+        return {"perplexity": math.exp(mean) if mean < 700 else math.inf}
+
+    def predict(self, model, params, batch, rng):
+        """Return {"written": int32[B, N], "log_probs": float32[B, N]}."""
+        return base.write(model, params, batch, decode=self.decode, rng=rng)
+
+    def answer(self, outputs, example, tokenizer) -> dict:
+        """Return {"text"}: the reply."""
+        text = tokenizer.decode(outputs[0]["written"])
+        return {"text": text.removeprefix(" ")}
+
+
+def decoder_start(tokenizer) -> int:
+    """Return the id an encoder-decoder's decoder begins with: bos, else pad (T5)."""
+    return tokenizer.bos_id if tokenizer.bos_id is not None else tokenizer.pad_id

@@ -1,0 +1,212 @@
+"""Configs against configs/base.py: key names, types, overrides, and stored configs."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+import pathlib
+import re
+
+import configs
+from configs import base
+from ml_collections import ConfigDict
+
+_COMMENT = re.compile(r"^\s*(?:c|m)\.([\w.]+) = (?:.*?)\s\s# (.*)$")
+# Sections whose keys are the user's own.
+OPEN = ("data.fields",)
+
+
+def load(spec: str) -> ConfigDict:
+    """Return the config of FILE.py[:ARGUMENT], or of a packaged name like quickstart.
+
+    Raises:
+        ValueError: no such file, or a key or value that does not fit configs/base.py.
+    """
+    name, _, argument = spec.partition(":")
+    path = pathlib.Path(name)
+    if not path.exists():
+        packaged = pathlib.Path(configs.__file__).parent / f"{path.stem}.py"
+        if not packaged.exists():
+            known = sorted(p.stem for p in packaged.parent.glob("[a-z]*.py"))
+            near = difflib.get_close_matches(path.stem, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise ValueError(
+                f"--config={name}: there is no such file{hint} Packaged configs: "
+                f"{', '.join(k for k in known if k != 'base')}"
+            )
+        path = packaged
+    module = _import(path)
+    if not hasattr(module, "get_config"):
+        raise ValueError(f"--config={name}: the file defines no get_config()")
+    try:
+        config = module.get_config(argument) if argument else module.get_config()
+    except (AttributeError, KeyError, TypeError) as error:
+        text = str(error).strip("'\"").splitlines()[0]
+        raise ValueError(f"--config={name}: {text}") from None
+    if not isinstance(config, ConfigDict):
+        raise ValueError(f"--config={name}: get_config() returns no ConfigDict")
+    check(config)
+    return config
+
+
+def defaults() -> ConfigDict:
+    """Return configs/base.py's keys with their defaults."""
+    return base.base()
+
+
+def _import(path: pathlib.Path):
+    specification = importlib.util.spec_from_file_location("lmtasks_config", path)
+    if specification is None or specification.loader is None:
+        raise ValueError(f"--config={path}: a config is a Python file (.py)")
+    module = importlib.util.module_from_spec(specification)
+    try:
+        specification.loader.exec_module(module)
+    except (SyntaxError, ImportError) as error:
+        raise ValueError(f"--config={path}: {error}") from None
+    return module
+
+
+def from_stored(stored: dict) -> ConfigDict:
+    """Return the config of a config.json, with keys that have come since then."""
+    config = base.base()
+    with config.unlocked():
+        _fill(config, stored)
+    check(config)
+    return config
+
+
+def _fill(config: ConfigDict, values: dict, prefix: str = "") -> None:
+    for key, value in values.items():
+        if isinstance(value, dict) and isinstance(config.get(key), ConfigDict):
+            _fill(config[key], value, f"{prefix}{key}.")
+        elif prefix[:-1] in OPEN:
+            config[key] = value
+        elif key in config:
+            config[key] = tuple(value) if isinstance(value, list) else value
+        else:
+            raise ValueError(_unknown(prefix + key))
+
+
+def keys_of(config: ConfigDict, prefix: str = "") -> dict[str, object]:
+    """Return {dotted key: value} of a config; open sections count as one key."""
+    out = {}
+    for key in config.keys():
+        value = config[key]
+        if isinstance(value, ConfigDict) and prefix + key not in OPEN:
+            out |= keys_of(value, f"{prefix}{key}.")
+        else:
+            out[prefix + key] = value
+    return out
+
+
+def _unknown(key: str) -> str:
+    known = list(keys_of(base.base()))
+    leaf = key.rsplit(".", 1)[-1]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
+    near = near or [k for k in known if k.rsplit(".", 1)[-1] == leaf]
+    near = near or difflib.get_close_matches(key, known, n=1)
+    hint = f"; did you mean config.{near[0]}?" if near else ""
+    return f"config.{key} is not a key{hint} `lmtasks config` lists all keys"
+
+
+def _type_of(default: ConfigDict, dotted: str) -> type:
+    *sections, name = dotted.split(".")
+    for section in sections:
+        default = default[section]
+    return default.get_type(name)
+
+
+def check(config: ConfigDict) -> None:
+    """Raise ValueError for a key that is unknown or of another type than its default.
+
+    Stricter than ml_collections, which takes True for an int and None for a float.
+    """
+    default = base.base()
+    known = keys_of(default)
+    for key, value in keys_of(config).items():
+        if key not in known:
+            raise ValueError(_unknown(key))
+        if isinstance(value, ConfigDict):
+            continue
+        _check_type(key, value, _type_of(default, key), optional=known[key] is None)
+
+
+def _check_type(key: str, value, kind: type, *, optional: bool) -> None:
+    if value is None and optional:
+        return
+    good = {
+        int: isinstance(value, int) and not isinstance(value, bool),
+        float: isinstance(value, int | float) and not isinstance(value, bool),
+        tuple: isinstance(value, tuple | list),
+    }
+    if not good.get(kind, isinstance(value, kind)):
+        raise ValueError(
+            f"config.{key}={value!r} has type {type(value).__name__}; it takes "
+            f"{_named(kind)}"
+        )
+
+
+def _named(kind: type) -> str:
+    names = {int: "a whole number", float: "a number", bool: "True or False"}
+    return names.get(kind, {tuple: "a list such as (1,2)"}.get(kind, "text"))
+
+
+def override(config: ConfigDict, key: str, text: str) -> None:
+    """Set config.KEY from the text of a flag, by the type of its default."""
+    section, _, name = key.rpartition(".")
+    if section in OPEN:
+        target = config
+        for part in section.split("."):
+            target = target[part]
+        with target.unlocked():
+            target[name] = int(text) if text.isdigit() else text
+        return
+    default = base.base()
+    if key not in keys_of(default):
+        raise ValueError(_unknown(key))
+    kind = _type_of(default, key)
+    value = _parse(key, text, kind, optional=keys_of(default)[key] is None)
+    _check_type(key, value, kind, optional=keys_of(default)[key] is None)
+    target = config
+    for part in section.split(".") if section else ():
+        target = target[part]
+    target[name] = float(value) if kind is float and value is not None else value
+
+
+def _parse(key: str, text: str, kind: type, *, optional: bool):
+    if text == "None" and optional:
+        return None
+    if kind is str:
+        return text
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(f"config.{key}={text!r} takes True or False")
+        return text.lower() == "true"
+    if kind is tuple:
+        return _parse_tuple(key, text)
+    try:
+        return int(text) if kind is int else float(text)
+    except ValueError:
+        raise ValueError(f"config.{key}={text!r} takes {_named(kind)}") from None
+
+
+def _parse_tuple(key: str, text: str) -> tuple:
+    try:
+        value = ast.literal_eval(text) if text.strip() else ()
+    except (ValueError, SyntaxError):
+        # Bare words: negative,positive
+        return tuple(part.strip() for part in text.strip("()[]").split(",") if part)
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
+
+
+def comments() -> dict[str, str]:
+    """Return {dotted key: the comment configs/base.py gives it}."""
+    found, prefix = {}, {"c": "", "m": "model."}
+    for line in pathlib.Path(base.__file__).read_text().splitlines():
+        if match := _COMMENT.match(line):
+            found[prefix[line.strip()[0]] + match[1]] = match[2]
+    return found
+
+

@@ -1,0 +1,28 @@
+"""Tokenizers: one protocol over bytes, characters, words, SentencePiece and HF files.
+
+tok = tokenizers.load("runs/a/tokenizer")         # or any published vocabulary
+tok = tokenizers.train("bpe", texts, size=8000)   # one of KINDS
+tok.encode("Hello world"), tok.decode(ids), tok.piece(5), tok.eos_id
+"""
+
+from lmtasks.tokenizers import base
+from lmtasks.tokenizers import files
+from lmtasks.tokenizers import training
+
+Tokenizer = base.Tokenizer
+Options = training.Options
+KINDS = training.KINDS
+SPECIALS = training.SPECIALS
+load = files.load
+train = training.train
+extend = training.extend
+
+__all__ = [
+    "KINDS",
+    "SPECIALS",
+    "Options",
+    "Tokenizer",
+    "extend",
+    "load",
+    "train",
+]

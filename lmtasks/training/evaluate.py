@@ -1,0 +1,160 @@
+"""Evaluation: sums that are exact for any batch size, predictions, and scores."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import typing
+
+import jax
+import numpy as np
+
+from lmtasks import builder
+from lmtasks.data import features
+from lmtasks.data import pack
+from lmtasks.data import pipeline
+from lmtasks.data import sources
+from lmtasks.models import layout
+from lmtasks.training import parallel
+from lmtasks.training import step
+from lmtasks.types import Params
+
+
+class Stopped(Exception):
+    """The run was asked to stop in the middle of an evaluation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One split, featurized for its loss and, where asked, for predictions."""
+
+    name: str
+    pieces: features.Pieces
+    queries: features.Pieces | None
+
+
+def read_split(run: builder.Run, name: str, *, predict: bool) -> Split:
+    """Return a split of the run's task as rows."""
+    limit = run.config.eval.limit
+    options = dataclasses.replace(run.data, limit=limit or run.data.limit)
+    records = sources.open_split(run.task.source, name, options)
+
+    def rows(query):
+        return features.Pieces(
+            records,
+            run.task.example,
+            run.objective,
+            run.tokenizer,
+            on_long=run.config.data.on_long,
+            query=query,
+        )
+
+    return Split(name, rows(False), rows(True) if predict else None)
+
+
+class Evaluator:
+    """The compiled evaluation and prediction steps of one run."""
+
+    def __init__(self, run: builder.Run, mesh, should_stop=lambda: False):
+        self.run, self.mesh, self.should_stop = run, mesh, should_stop
+        recipe = step.Recipe(run.model.apply, run.objective.loss, None, None)
+        self._sums = jax.jit(functools.partial(step.eval_step, recipe))
+        self._model = run.model.for_decoding()
+        self._predict = jax.jit(functools.partial(run.objective.predict, self._model))
+
+    def _shape(self, pieces) -> pack.Shape:
+        c = self.run.config
+        gathered = (
+            int(pieces.weighted.max(initial=1)) if self.run.objective.gather else 0
+        )
+        source = builder.buckets_of(c, c.data.source_length)
+        longest = int(max(pieces.tokens.max(initial=1), c.data.length))
+        return pack.Shape(
+            buckets=builder.buckets_of(c, longest),
+            source_buckets=source if pieces.sources.any() else (),
+            gathered=gathered,
+        )
+
+    def _batches(self, pieces: features.Pieces):
+        host = pipeline.Host(jax.process_index(), jax.process_count())
+        ways = self.mesh.shape["data"] * self.mesh.shape["fsdp"]
+        rows = -(-self.run.config.eval.batch_size // ways) * ways
+        sharding = parallel.batch_sharding(self.mesh)
+        shape = self._shape(pieces)
+        for batch in pipeline.eval_batches(pieces, rows, shape, host):
+            if self.should_stop():
+                raise Stopped
+            yield batch, parallel.put(batch, sharding)
+
+    def totals(self, params: Params, pieces: features.Pieces) -> dict:
+        """Return {name: (sum, weight)} over a split, added up in float64."""
+        totals: dict = collections.defaultdict(lambda: np.zeros(2))
+        with jax.set_mesh(self.mesh), parallel.rules():
+            for _, batch in self._batches(pieces):
+                for name, pair in jax.device_get(self._sums(params, batch)).items():
+                    totals[name] += np.asarray(pair, np.float64)
+        return {name: tuple(map(float, pair)) for name, pair in totals.items()}
+
+    def predictions(self, params: Params, queries: features.Pieces, rng) -> list:
+        """Return one prediction per example, in order; None where there is no text."""
+        if self.run.model.cfg.scan_layers:
+            params = layout.unstack_layers(params)
+        outputs: dict[int, dict[int, dict]] = collections.defaultdict(dict)
+        with jax.set_mesh(self.mesh), parallel.rules():
+            for host_batch, batch in self._batches(queries):
+                rows = _to_host(self._predict(params, batch, rng))
+                host_batch = _to_host(
+                    {k: batch[k] for k in ("valid", "example", "piece")}
+                )
+                for i in np.flatnonzero(host_batch["valid"]):
+                    example, piece = host_batch["example"][i], host_batch["piece"][i]
+                    row = {name: array[i] for name, array in rows.items()}
+                    outputs[int(example)][int(piece)] = row
+        return [
+            self._answer(outputs[i], example) if i in outputs else None
+            for i, example in enumerate(queries.examples)
+        ]
+
+    def _answer(self, pieces: dict, example) -> dict:
+        rows = [pieces[k] for k in sorted(pieces)]
+        return self.run.objective.answer(rows, example, self.run.tokenizer)
+
+    def parsed(self, prediction: dict | None, example) -> dict:
+        """Return a prediction as the task's metrics read it."""
+        task = self.run.task
+        if prediction is None:
+            return {"label": None, "text": ""}
+        if "text" in prediction and "label" not in prediction:
+            return task.parse(prediction["text"], example, task.labels)
+        return prediction
+
+    def score(self, params: Params, split: Split, rng) -> tuple[dict, list]:
+        """Return ({metric: value}, predictions) of a split."""
+        totals = self.totals(params, split.pieces)
+        if not totals:
+            raise ValueError(
+                f"the {split.name} split has no example with text and a target; "
+                "nothing can be evaluated"
+            )
+        metrics = {name: s / max(w, 1) for name, (s, w) in totals.items()}
+        metrics |= self.run.objective.report(totals, split.pieces.examples)
+        if split.queries is None or not self.run.task.metrics:
+            return metrics, []
+        said = self.predictions(params, split.queries, rng)
+        examples = split.queries.examples
+        parsed = [self.parsed(p, e) for p, e in zip(said, examples, strict=True)]
+        # Token accuracy keeps its name; the task's metrics may be named the same.
+        metrics["token_accuracy"] = metrics.pop("accuracy")
+        for metric in self.run.task.metrics:
+            metrics |= metric(parsed, examples)
+        return metrics, parsed
+
+
+def _to_host(arrays: dict) -> dict[str, typing.Any]:
+    """Return whole arrays as numpy, gathered from all processes."""
+    if jax.process_count() == 1:
+        return jax.device_get(arrays)
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(arrays, tiled=True)

@@ -1,0 +1,180 @@
+"""The training side of a run's data: rows, their order, and their static shape."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from lmtasks import builder
+from lmtasks.data import features
+from lmtasks.data import pack
+from lmtasks.data import pipeline
+from lmtasks.data import sources
+from lmtasks.models import flops
+from lmtasks.models import layout
+from lmtasks.training import workdir
+
+# Gathering pays where the head reads well under all positions.
+GATHER_BELOW = 0.7
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """What training reads.
+
+    Attributes:
+        train: batches by step.
+        summary: one line about the split and how it is laid out.
+        fingerprint: of data, tokenizer, features and plan; resuming checks it.
+        flops_per_slot: training FLOPs per slot of a full row (see models.flops).
+    """
+
+    train: pipeline.TrainData
+    summary: str
+    fingerprint: str
+    flops_per_slot: float
+
+
+def read(run: builder.Run) -> Feed:
+    """Return the training data of a run."""
+    records = sources.open_split(run.task.source, "train", run.data)
+    if len(records) == 0:
+        raise ValueError("the training split has no records")
+    rows, summary = _stream(run, records) if _streams(run) else _rows(run, records)
+    c = run.config
+    shape = _shape(run, rows)
+    grouped = isinstance(rows, pack.PaddedRows)
+    if grouped:
+        lengths = rows.pieces.tokens + rows.pieces.sources
+        order = pipeline.Grouped(lengths, c.train.batch_size, c.seed)
+    else:
+        order = pipeline.Shuffled(len(rows), c.seed)
+    host = pipeline.Host(jax.process_index(), jax.process_count())
+    host.block(c.train.batch_size)
+    data = pipeline.TrainData(rows, order, c.train.batch_size, shape, host)
+    mark = features.fingerprint(rows.fingerprint, c.train.batch_size, c.seed)
+    epochs = c.train.steps * c.train.batch_size / len(rows)
+    summary += f", {len(rows)} rows, {c.train.steps} steps = {epochs:.2f} epochs"
+    return Feed(data, summary, mark, _flops_per_slot(run, shape))
+
+
+def has_split(run: builder.Run, name: str) -> bool:
+    """Return whether the run's data has the split."""
+    return sources.has_split(run.task.source, name, run.data)
+
+
+def _streams(run: builder.Run) -> bool:
+    return run.objective.stream and run.config.data.packing
+
+
+def _stream(run: builder.Run, records):
+    objective, tokenizer = run.objective, run.tokenizer
+    documents = []
+    for i in range(len(records)):
+        example = features.read_example(records, i, run.task.example)
+        if example.text:
+            documents.append(objective.ids(example, tokenizer))
+    key = (records.fingerprint, tokenizer.fingerprint, repr(objective.setting))
+    rows = pack.StreamRows(
+        documents,
+        start=objective.start_id(tokenizer),
+        length=run.config.data.length,
+        seed=run.config.seed,
+        key=key,
+    )
+    empty = len(records) - len(documents)
+    notes = f" ({empty} without text)" if empty else ""
+    return rows, f"train: {len(documents)} documents{notes}, {len(rows.stream)} tokens"
+
+
+def _rows(run: builder.Run, records):
+    pieces = features.Pieces(
+        records,
+        run.task.example,
+        run.objective,
+        run.tokenizer,
+        on_long=run.config.data.on_long,
+    )
+    if not len(pieces):
+        raise ValueError(
+            f"the training split gives no row with a target: {pieces.summary('train')}; "
+            "look at it with `lmtasks inspect`"
+        )
+    summary = pieces.summary("train")
+    if not run.config.data.packing:
+        return pack.PaddedRows(pieces), summary
+    data = run.config.data
+    rows = pack.PackedRows(pieces, data.length, data.source_length)
+    return rows, f"{summary}, packed {100 * rows.fill:.0f}% full"
+
+
+def _shape(run: builder.Run, rows) -> pack.Shape:
+    data, objective = run.config.data, run.objective
+    padded = isinstance(rows, pack.PaddedRows)
+    lengths = builder.buckets_of(run.config, data.length) if padded else (data.length,)
+    sources_ = ()
+    if run.model.architecture == "encoder_decoder":
+        whole = (data.source_length,)
+        sources_ = builder.buckets_of(run.config, whole[0]) if padded else whole
+    gathered = rows.weighted if objective.gather else 0
+    if gathered > GATHER_BELOW * data.length:
+        gathered = 0
+    return pack.Shape(lengths, sources_, gathered)
+
+
+def _flops_per_slot(run: builder.Run, shape: pack.Shape) -> float:
+    length = shape.buckets[-1]
+    source = shape.source_buckets[-1] if shape.source_buckets else 0
+    forward = flops.forward(
+        run.model.architecture,
+        run.model.cfg,
+        tokens=length,
+        length=length,
+        sources=source,
+        source_length=source,
+        heads=shape.gathered or None,
+        classes=run.model.classes,
+    )
+    return 3 * forward / (length + source)
+
+
+def take_params(folder: str, params, mesh, note) -> dict:
+    """Return `params` with all that fits taken from another work directory.
+
+    What is missing there, or of another shape (a new head), stays fresh and is named.
+    """
+    stored = workdir.read_config(folder)
+    if stored is None:
+        raise ValueError(
+            f"init={folder!r} is not a work directory: there is no config.json"
+        )
+    other = builder.build(ConfigDict(stored, allow_dotted_keys=True), folder)
+    theirs, step = workdir.restore_for_use(folder, other, mesh, None, "params")
+    theirs = _flat(layout.unstack_layers(theirs))
+    stacked = any("layers" in path.split("/") for path in _flat(params))
+    mine = _flat(layout.unstack_layers(params))
+    fits = {k for k in mine if k in theirs and theirs[k].shape == mine[k].shape}
+    if not fits:
+        raise ValueError(f"init={folder!r} has no parameter that fits this model")
+    fresh = sorted(mine.keys() - fits)
+    note(f"init: {len(fits)} of {len(mine)} parameters from {folder}, step {step}")
+    if fresh:
+        note(f"init: fresh parameters: {', '.join(fresh)}")
+    taken = {k: theirs[k] if k in fits else mine[k] for k in mine}
+    tree = jax.tree.unflatten(
+        jax.tree.structure(layout.unstack_layers(params)), list(taken.values())
+    )
+    tree = layout.stack_layers(tree) if stacked else tree
+    return jax.tree.map(lambda x, p: jax.device_put(x, p.sharding), tree, params)
+
+
+def _flat(tree) -> dict[str, jax.Array | np.ndarray]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): x
+        for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]
+    }
+
+

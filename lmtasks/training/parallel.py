@@ -1,0 +1,181 @@
+"""The device mesh, the rules from logical to mesh axes, and shardings made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax.sharding import AxisType
+from jax.sharding import Mesh
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+
+AXES = ("data", "fsdp", "sequence", "tensor")
+
+# Logical name of an array dim -> mesh axes. Every name in use must stand here.
+RULES = (
+    ("batch", ("data", "fsdp")),
+    ("length", "sequence"),
+    ("act_embed", None),
+    ("act_vocab", "tensor"),
+    ("embed", "fsdp"),
+    ("embed_in", None),
+    ("embed_out", "tensor"),
+    ("heads", "tensor"),
+    ("kv_heads", "tensor"),
+    ("head", None),
+    ("mlp", "tensor"),
+    ("vocab", "tensor"),
+    ("positions", None),
+    ("types", None),
+    ("buckets", None),
+    ("classes", None),
+    ("layers", None),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parallel:
+    """The mesh as numbers of devices along each axis; one axis may be -1, the rest.
+
+    Attributes:
+        data: replicas, each with its part of the batch.
+        fsdp: parts of parameters and optimizer state, gathered when used.
+        sequence: parts of the length. tensor: parts of heads and hidden widths.
+        mode: "jit" | "pmap" (data parallel only).
+    """
+
+    data: int = -1
+    fsdp: int = 1
+    sequence: int = 1
+    tensor: int = 1
+    mode: str = "jit"
+
+    def __post_init__(self):
+        if self.mode not in ("jit", "pmap"):
+            raise ValueError(f"parallel.mode={self.mode!r} is not one of jit, pmap")
+        if self.mode == "pmap" and (self.fsdp, self.sequence, self.tensor) != (1, 1, 1):
+            raise ValueError(
+                "parallel.mode='pmap' is replicated data parallelism: set "
+                "parallel.fsdp, parallel.sequence and parallel.tensor to 1"
+            )
+
+    def sizes(self, devices: int) -> tuple[int, ...]:
+        """Return the four axis sizes for so many devices."""
+        sizes = [getattr(self, axis) for axis in AXES]
+        shape = ", ".join(f"{a}={n}" for a, n in zip(AXES, sizes, strict=True))
+        if sizes.count(-1) > 1 or any(n < 1 and n != -1 for n in sizes):
+            raise ValueError(
+                f"parallel ({shape}): each axis is at least 1, and one may be -1"
+            )
+        known = math.prod(n for n in sizes if n != -1)
+        if -1 in sizes and devices % known == 0:
+            sizes[sizes.index(-1)] = devices // known
+        if math.prod(sizes) != devices:
+            raise ValueError(
+                f"parallel ({shape}) does not match the {devices} devices there are; "
+                "their product must be the number of devices"
+            )
+        return tuple(sizes)
+
+
+def make_mesh(parallel: Parallel, devices=None) -> Mesh:
+    """Return the mesh (data, fsdp, sequence, tensor) over the devices."""
+    devices = jax.devices() if devices is None else devices
+    sizes = parallel.sizes(len(devices))
+    # Explicit axes, jax's default, do not work with linen's logical constraints.
+    auto = (AxisType.Auto,) * len(AXES)
+    return jax.make_mesh(sizes, AXES, axis_types=auto, devices=devices)
+
+
+def mesh_axes(name: str | None):
+    """Return the mesh axes of a logical name; an unknown one is an error."""
+    if name is None:
+        return None
+    rules = dict(RULES)
+    if name not in rules:
+        near = difflib.get_close_matches(name, rules, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"no sharding rule for the logical axis {name!r}{hint}")
+    return rules[name]
+
+
+def _size(mesh: Mesh, axes) -> int:
+    names = (axes,) if isinstance(axes, str) else axes or ()
+    return math.prod(mesh.shape[a] for a in names)
+
+
+def param_sharding(mesh: Mesh, logical: PartitionSpec, shape) -> NamedSharding:
+    """Return the sharding of a parameter; a dim that does not divide stays whole."""
+    names = (*logical, *[None] * (len(shape) - len(logical)))
+    axes, used = [], set()
+    for name, size in zip(names, shape, strict=True):
+        axis = mesh_axes(name)
+        if axis is None or axis in used or size % _size(mesh, axis):
+            axes.append(None)
+            continue
+        used.add(axis)
+        axes.append(axis)
+    return NamedSharding(mesh, PartitionSpec(*axes))
+
+
+def param_shardings(mesh: Mesh, logical, shapes):
+    """Return the tree of shardings of a parameter tree."""
+    return jax.tree.map(
+        lambda spec, x: param_sharding(mesh, spec, x.shape),
+        logical,
+        shapes,
+        is_leaf=lambda x: isinstance(x, PartitionSpec),
+    )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Return the sharding of what every device holds whole."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def like_params(mesh: Mesh, shardings, tree):
+    """Return shardings for an optimizer's state: each subtree shaped like the
+    parameters is sharded like them, everything else is replicated.
+    """
+    structure = jax.tree.structure(shardings)
+
+    def is_params(x):
+        return jax.tree.structure(x) == structure
+
+    def of(x):
+        return shardings if is_params(x) else replicated(mesh)
+
+    return jax.tree.map(of, tree, is_leaf=is_params)
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Return the sharding of every batch array: rows over data and fsdp."""
+    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def check_batch(mesh: Mesh, batch_size: int, accumulate: int) -> None:
+    """Raise ValueError unless rows divide over devices and accumulation."""
+    ways = mesh.shape["data"] * mesh.shape["fsdp"] * accumulate
+    if batch_size % ways:
+        raise ValueError(
+            f"train.batch_size={batch_size} is not divisible by {ways} (data-parallel "
+            f"devices times train.accumulate={accumulate}); use a multiple of {ways}"
+        )
+
+
+def put(batch, sharding: NamedSharding):
+    """Return the host-local batch as global arrays."""
+    return {
+        k: jax.make_array_from_process_local_data(sharding, np.asarray(v))
+        for k, v in batch.items()
+    }
+
+
+def rules():
+    """Return a context in which linen's logical constraints follow RULES."""
+    return nn.logical_axis_rules(RULES)

@@ -1,0 +1,91 @@
+"""What the model says during training: a few prompts and answers to look at."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+
+from lmtasks import builder
+from lmtasks.data import examples
+from lmtasks.data import features
+from lmtasks.training import evaluate
+
+
+class _Few:
+    """The first records of a split."""
+
+    def __init__(self, records, count: int):
+        self._records, self._count = records, min(count, len(records))
+        self.fingerprint, self.where = records.fingerprint, records.where
+
+    def __len__(self):
+        return self._count
+
+    def __getitem__(self, i):
+        return self._records[i]
+
+
+def opening(example: examples.Example) -> examples.Example:
+    """Return a plain text's first words as a prompt; other examples as they are."""
+    if not isinstance(example, examples.Text):
+        return example
+    words = example.text[:48].rsplit(None, 1)[0] if len(example.text) > 48 else ""
+    return dataclasses.replace(example, text=words or example.text[:24])
+
+
+def make(
+    run: builder.Run,
+    evaluator: evaluate.Evaluator,
+    split: evaluate.Split,
+    params,
+    said: list,
+) -> list[dict]:
+    """Return rows {"prompt", "answer", "target"} of the first examples of a split.
+
+    `said` are predictions already made; without them a few are made here.
+    """
+    count = run.config.decode.samples
+    if not count:
+        return []
+    records = _Few(split.pieces.records, count)
+    few = features.Pieces(
+        records,
+        lambda record: opening(run.task.example(record)),
+        run.objective,
+        run.tokenizer,
+        query=True,
+    )
+    if not said:
+        rng = jax.random.key(run.config.seed)
+        said = evaluator.predictions(params, few, rng)
+    return [
+        {"prompt": prompt_of(e), "answer": s, "target": target_of(e)}
+        for e, s in zip(few.examples, said, strict=False)
+    ]
+
+
+def prompt_of(example: examples.Example) -> str:
+    """Return what a person would say the example asks."""
+    if isinstance(example, examples.Turns):
+        turns = example.turns
+        asked = turns[:-1] if turns[-1].role == "assistant" else turns
+        return "\n".join(turn.text for turn in asked)
+    parts = [getattr(example, k, None) for k in ("question", "context", "text", "pair")]
+    return "\n".join(part for part in parts if part)
+
+
+def target_of(example: examples.Example):
+    """Return the answer the data gives, or None."""
+    if isinstance(example, examples.Turns):
+        last = example.turns[-1]
+        return last.text if last.role == "assistant" else None
+    return getattr(example, "label", None)
+
+
+def line(row: dict) -> str:
+    """Return one line for the terminal."""
+    answer = row["answer"] or {}
+    said = answer.get("text") or answer.get("label") or ""
+    end = "" if row["target"] is None else f"  (target {row['target']!r})"
+    return f"  {row['prompt'][-60:]!r} -> {str(said)[:160]!r}{end}"

@@ -1,0 +1,217 @@
+"""The work directory: what a run leaves behind, and how a run is read back."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pathlib
+import platform
+import sys
+from importlib import metadata
+
+import jax
+from ml_collections import ConfigDict
+
+from lmtasks import builder
+from lmtasks.models import model as models
+from lmtasks.training import checkpoint
+from lmtasks.training import parallel
+from lmtasks.training import restore
+from lmtasks.types import Params
+
+PACKAGES = (
+    "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy",
+    "tokenizers", "sentencepiece",
+)  # fmt: skip
+
+
+def open_new(folder: str) -> pathlib.Path:
+    """Return the folder, made and proven writable, or raise ValueError."""
+    path = pathlib.Path(folder).absolute()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(
+            f"the work directory {folder} cannot be written ({error.strerror}); "
+            "choose another with --workdir"
+        ) from None
+    return path
+
+
+def write_config(path: pathlib.Path, config: ConfigDict) -> None:
+    """Write config.json whole or not at all."""
+    text = json.dumps(config.to_dict(), indent=1, sort_keys=True) + "\n"
+    write_text(path / "config.json", text)
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Write a file by a rename, so that a kill leaves the old one or the new one."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def read_config(folder: str) -> dict | None:
+    """Return the config stored in a work directory, or None where there is none."""
+    path = pathlib.Path(folder) / "config.json"
+    if not path.exists():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid json ({error}); restore the file") from None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of what changes numbers."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def write_environment(path: pathlib.Path) -> None:
+    """Write env.json (versions, devices) and append the command to command.txt."""
+    devices = [f"{d.platform}:{d.device_kind}" for d in jax.devices()]
+    env = {
+        "versions": versions(),
+        "devices": devices,
+        "processes": jax.process_count(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+    }
+    write_text(path / "env.json", json.dumps(env, indent=1) + "\n")
+    with open(path / "command.txt", "a") as out:
+        out.write(" ".join(sys.argv) + "\n")
+
+
+def differences(old: dict, new: dict, prefix: str = "") -> dict[str, tuple]:
+    """Return {key: (old value, new value)} of two configs."""
+    out = {}
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            out |= differences(a, b, f"{prefix}{key}.")
+        elif _plain(a) != _plain(b):
+            out[prefix + key] = (a, b)
+    return out
+
+
+def _plain(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+def note_changes(path: pathlib.Path, stored: dict, config: dict, note) -> None:
+    """Say and log what differs from the config the run was started with."""
+    changed = differences(stored, config)
+    if not changed:
+        return
+    with open(path / "config_changes.jsonl", "a") as out:
+        for key, (old, new) in changed.items():
+            note(f"config_change {key}: {old!r} -> {new!r}")
+            row = {"event": "config_change", "key": key, "old": old, "new": new}
+            out.write(json.dumps(row) + "\n")
+
+
+def like_params(model: models.Model, mesh) -> Params:
+    """Return the parameters as shapes with shardings."""
+    boxed = jax.eval_shape(model.init, jax.random.key(0))
+    shapes = models.unbox(boxed)
+    shardings = parallel.param_shardings(mesh, models.logical_axes(model), shapes)
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+        shapes,
+        shardings,
+    )
+
+
+def newest(folder: str) -> int:
+    """Return the newest saved step of a work directory, or raise ValueError."""
+    steps = restore.steps(pathlib.Path(folder) / "checkpoints")
+    if not steps:
+        raise ValueError(
+            f"{folder} holds no checkpoint; train first: lmtasks train --config=... "
+            f"--workdir={folder}"
+        )
+    return steps[-1]
+
+
+def param_table(model: models.Model, mesh) -> str:
+    """Return the parameters as a table: path, shape, logical axes, mesh axes, bytes
+    on each device.
+    """
+    like = like_params(model, mesh)
+    logical = models.logical_axes(model)
+    rows = [("parameter", "shape", "logical axes", "mesh axes", "bytes/device")]
+    total = 0
+    flat = jax.tree_util.tree_flatten_with_path(like)[0]
+    for (path, x), axes in zip(flat, jax.tree.leaves(logical), strict=True):
+        size = math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+        total += size
+        rows.append(
+            (
+                jax.tree_util.keystr(path, simple=True, separator="/"),
+                "x".join(map(str, x.shape)),
+                " ".join(str(a) for a in axes),
+                " ".join(str(a) for a in x.sharding.spec),
+                f"{size:,}",
+            )
+        )
+    rows.append(("total", f"{models.count(like):,}", "", "", f"{total:,}"))
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def load_run(folder: str, config: ConfigDict | None = None) -> builder.Run:
+    """Return the run of a work directory; `config` replaces the stored one."""
+    if config is None:
+        stored = read_config(folder)
+        if stored is None:
+            raise ValueError(
+                f"{folder} is not a work directory: there is no config.json; make one "
+                "with lmtasks train --workdir"
+            )
+        config = ConfigDict(stored, allow_dotted_keys=True)
+    return builder.build(config, folder)
+
+
+def write_card(path: pathlib.Path, run: builder.Run, facts: dict) -> None:
+    """Write README.md, the run's card: what it is, its numbers, how to repeat it."""
+    c = run.config
+    lines = [
+        f"# {c.task} with {c.objective} on {c.architecture}",
+        "",
+        "| | |",
+        "| --- | --- |",
+        *(f"| {name} | {value} |" for name, value in facts.items()),
+        "",
+        "Repeat it:",
+        "",
+        "    " + (path / "command.txt").read_text().strip().splitlines()[0],
+        "",
+        "`config.json` holds every key, `metrics.jsonl` every number, `params.txt` the "
+        "parameters, `env.json` the versions and devices.",
+        "",
+    ]
+    write_text(path / "README.md", "\n".join(lines))
+
+
+def restore_for_use(folder: str, run: builder.Run, mesh, step: int | None, part: str):
+    """Return (parameters, step) of a work directory, verified."""
+    newest(folder)  # says so when there is none
+    like = like_params(run.model, mesh)
+    params, _, chosen = checkpoint.restore_params(
+        pathlib.Path(folder) / "checkpoints", like, step, part=part
+    )
+    return params, chosen
