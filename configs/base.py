@@ -1,11 +1,11 @@
 """Every key of a run with its default and a comment; a config file sets differences.
 
-    from configs import base
+from configs import base
 
-    def get_config():
-        c = base.finetune()
-        c.task = "sst2"
-        return c
+def get_config():
+    c = base.finetune()
+    c.task = "sst2"
+    return c
 """
 
 from ml_collections import ConfigDict

@@ -16,7 +16,9 @@ def get_config(architecture="encoder"):
     c.task = "sst2"
     c.architecture = architecture
     c.tokenizer.kind, c.tokenizer.size = "wordpiece", 8000
-    c.data.length, c.data.source_length = 128, 128
+    # An encoder-decoder's targets are label words: a few tokens an example.
+    c.data.length = 24 if architecture == "encoder_decoder" else 128
+    c.data.source_length = 128
     # Four layers as narrow as these see the data several times in minutes.
     c.model.width, c.model.layers, c.model.mlp = 128, 2, 512
     c.model.attention.heads, c.model.attention.head_dim = 4, 0

@@ -127,12 +127,12 @@ def generate(loaded: Loaded, prompts: Sequence[str]) -> list[str]:
     objective = run.objective
     if not objective.writes:
         objective = generating.Generate(objective.setting, run.decode)
-    writer = dataclasses.replace(loaded, run=dataclasses.replace(run, objective=objective))
+    writer = dataclasses.replace(
+        loaded, run=dataclasses.replace(run, objective=objective)
+    )
     plain = run.task.kind is examples.Text
     turn = functools.partial(examples.Turn, "user")
-    given = [
-        examples.Text(p) if plain else examples.Turns((turn(p),)) for p in prompts
-    ]
+    given = [examples.Text(p) if plain else examples.Turns((turn(p),)) for p in prompts]
     said = predict(writer, given)
     return ["" if row is None else row["text"] for row in said]
 
@@ -220,5 +220,3 @@ def read_input(kind: type, task, row: dict) -> examples.Example:
             f"a row with the keys {', '.join(row)} is not understood; a {kind.__name__} "
             f"task reads {wanted}, or a record of its own files"
         ) from None
-
-

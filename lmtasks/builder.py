@@ -92,9 +92,7 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     decode = dataclasses.replace(decode, stop_ids=stop_ids(tokenizer))
     objective = objective_of(name, config, task, decode)
     model = model_of(config, cfg, objective, tokenizer)
-    return Run(
-        config, task, tokenizer, objective, model, options, optim, mesh, decode
-    )
+    return Run(config, task, tokenizer, objective, model, options, optim, mesh, decode)
 
 
 def typed(cls, section: ConfigDict):
@@ -120,7 +118,9 @@ def check_values(config: ConfigDict) -> None:
     for key, minimum in least.items():
         section, name = key.split(".")
         if config[section][name] < minimum:
-            raise ValueError(f"{key}={config[section][name]} must be at least {minimum}")
+            raise ValueError(
+                f"{key}={config[section][name]} must be at least {minimum}"
+            )
     choices = {
         "data.on_error": ("raise", "skip"), "data.on_long": features.ON_LONG,
         "train.on_nan": ("stop",), "eval.mode": ("min", "max"),
@@ -202,9 +202,14 @@ def stop_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, ...]:
     return () if tokenizer.eos_id is None else (tokenizer.eos_id,)
 
 
+def records_of(task: task_base.Task, split: str, options: sources.DataOptions):
+    """Return the records of a split; one the task cannot read is malformed."""
+    return sources.open_split(task.source, split, options, check=task.example)
+
+
 def with_labels(task, config: ConfigDict, options) -> task_base.Task:
     """Return the task with the labels found in its training data, stored in config."""
-    records = sources.open_split(task.source, "train", options)
+    records = records_of(task, "train", options)
     found = set()
     for i in range(len(records)):
         example = features.read_example(records, i, task.example)
@@ -246,7 +251,7 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
         return tokenizers.load(config.tokenizer.path)
     if config.tokenizer.kind == "byte":
         return tokenizers.train("byte", ())
-    records = sources.open_split(task.source, "train", options)
+    records = records_of(task, "train", options)
     texts = (
         text
         for i in range(len(records))
@@ -310,7 +315,7 @@ def shape_of(config: ConfigDict) -> shapes.TransformerConfig:
 
 
 def _given(section: ConfigDict) -> dict:
-    values = {key: section[key] for key in section.keys()}
+    values = {key: section[key] for key in section}
     return {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in values.items()
@@ -342,9 +347,7 @@ def model_of(config, cfg, objective, tokenizer) -> models.Model:
                 f"model.positions.size={cfg.positions.size} is too small: data.length "
                 f"and decode.max_tokens need {needed} positions"
             )
-    return models.Model(
-        config.architecture, cfg, objective.head, objective.classes
-    )
+    return models.Model(config.architecture, cfg, objective.head, objective.classes)
 
 
 def buckets_of(config: ConfigDict, length: int) -> tuple[int, ...]:

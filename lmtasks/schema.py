@@ -9,9 +9,10 @@ import importlib.util
 import pathlib
 import re
 
+from ml_collections import ConfigDict
+
 import configs
 from configs import base
-from ml_collections import ConfigDict
 
 _COMMENT = re.compile(r"^\s*(?:c|m)\.([\w.]+) = (?:.*?)\s\s# (.*)$")
 # Sections whose keys are the user's own.
@@ -92,7 +93,7 @@ def _fill(config: ConfigDict, values: dict, prefix: str = "") -> None:
 def keys_of(config: ConfigDict, prefix: str = "") -> dict[str, object]:
     """Return {dotted key: value} of a config; open sections count as one key."""
     out = {}
-    for key in config.keys():
+    for key in config:
         value = config[key]
         if isinstance(value, ConfigDict) and prefix + key not in OPEN:
             out |= keys_of(value, f"{prefix}{key}.")
@@ -208,5 +209,3 @@ def comments() -> dict[str, str]:
         if match := _COMMENT.match(line):
             found[prefix[line.strip()[0]] + match[1]] = match[2]
     return found
-
-

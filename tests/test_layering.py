@@ -46,7 +46,9 @@ def imports_of(tree, known) -> set[str]:
     """Return the modules of the house that a tree imports, anywhere in it."""
     out = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("lmtasks"):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+            "lmtasks"
+        ):
             base = node.module.removeprefix("lmtasks").lstrip(".")
             for alias in node.names:
                 full = f"{base}.{alias.name}".lstrip(".")

@@ -91,3 +91,14 @@ def required(fv: flags.FlagValues, name: str) -> str:
     if value is None:
         raise ValueError(f"give --{name}=... (see --help)")
     return value
+
+
+def step_of(folder: str, text: str | None) -> int | None:
+    """Return the step that --step names: a number, "best", or None for the newest."""
+    if text is None or text == "newest":
+        return None
+    if text == "best":
+        return workdir.best(folder)
+    if not text.isdigit():
+        raise ValueError(f"--step={text!r} takes a saved step, newest or best")
+    return int(text)

@@ -11,7 +11,7 @@ from lmtasks.cli import common
 
 HELP = "score a trained run on a split"
 USAGE = """
-lmtasks eval --workdir=DIR [--split=validation] [--step=N] [--config.KEY=VALUE ...]
+lmtasks eval --workdir=DIR [--split=validation] [--step=N|best] [--config.KEY=VALUE ...]
 
 Prints the metrics and appends them to DIR/eval.jsonl; predictions go to
 DIR/predictions-SPLIT.jsonl.
@@ -27,13 +27,13 @@ def main(argv: list[str]) -> int:
     fv = common.flag_values()
     flags.DEFINE_string("workdir", None, "work directory", flag_values=fv)
     flags.DEFINE_string("split", None, "split to score", flag_values=fv)
-    flags.DEFINE_integer("step", None, "saved step; newest", flag_values=fv)
+    flags.DEFINE_string("step", None, "saved step or best; newest", flag_values=fv)
     common.no_more(common.parse(fv, rest, USAGE))
     folder = common.required(fv, "workdir")
     config = common.config_of(spec, overrides, folder)
     from lmtasks import api
 
-    loaded = api.load(folder, fv.step, config)
+    loaded = api.load(folder, common.step_of(folder, fv.step), config)
     split = fv.split or config.eval.split
     metrics, said = api.evaluate(loaded, split)
     row = {"step": loaded.step, "split": split, **metrics}

@@ -44,7 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     if verb not in verbs():
         near = difflib.get_close_matches(verb, verbs(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        print(f"lmtasks: {verb!r} is not a verb{hint} See lmtasks --help", file=sys.stderr)
+        print(
+            f"lmtasks: {verb!r} is not a verb{hint} See lmtasks --help", file=sys.stderr
+        )
         return 2
     try:
         return importlib.import_module(f"lmtasks.cli.{verb}").main(argv[1:]) or 0

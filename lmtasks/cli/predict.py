@@ -12,7 +12,7 @@ from lmtasks.cli import common
 
 HELP = "answers for a txt or jsonl file, or standard input"
 USAGE = """
-lmtasks predict --workdir=DIR --input=FILE|- [--output=FILE|-] [--step=N]
+lmtasks predict --workdir=DIR --input=FILE|- [--output=FILE|-] [--step=N|best]
 
 Reads text (one input a line) or jsonl (one object a line: text, pair, question,
 context, prompt, ... or the task's own records) and writes one json line per input, in
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
     flags.DEFINE_string("workdir", None, "work directory", flag_values=fv)
     flags.DEFINE_string("input", None, "file or -", flag_values=fv)
     flags.DEFINE_string("output", None, "file or -", flag_values=fv)
-    flags.DEFINE_integer("step", None, "saved step; newest", flag_values=fv)
+    flags.DEFINE_string("step", None, "saved step or best; newest", flag_values=fv)
     common.no_more(common.parse(fv, rest, USAGE))
     folder = common.required(fv, "workdir")
     source = common.required(fv, "input")
@@ -83,7 +83,7 @@ def main(argv: list[str]) -> int:
     from lmtasks import api
     from lmtasks.data import examples
 
-    loaded = api.load(folder, fv.step, config)
+    loaded = api.load(folder, common.step_of(folder, fv.step), config)
     task = loaded.run.task
     field = "prompt" if task.kind is examples.Turns else "text"
     rows = read_input(source, field)

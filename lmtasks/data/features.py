@@ -91,7 +91,9 @@ class Pieces(Sequence):
     def summary(self, split: str) -> str:
         """Return one line about the split, with everything dropped or cut named."""
         c = self.counts
-        line = f"{split}: {c['examples']} examples, {c['rows']} rows, {c['tokens']} tokens"
+        line = (
+            f"{split}: {c['examples']} examples, {c['rows']} rows, {c['tokens']} tokens"
+        )
         skipped = getattr(self.records, "skipped", 0)
         notes = {
             "malformed records skipped": skipped,

@@ -54,9 +54,9 @@ def plan(
 def join(rows: Sequence[Features]) -> Features:
     """Return the rows side by side, each a segment of its own, numbered from 1.
 
-        rows a b | x y z   ->   tokens    a b x y z
-                                segments  1 1 2 2 2
-                                positions 0 1 0 1 2
+    rows a b | x y z   ->   tokens    a b x y z
+                            segments  1 1 2 2 2
+                            positions 0 1 0 1 2
     """
     keys = rows[0].keys()
     out = {k: np.concatenate([row[k] for row in rows]) for k in keys}
@@ -96,11 +96,14 @@ class PackedRows:
     """Several pieces a row, by a plan made once."""
 
     def __init__(self, pieces: feats.Pieces, length: int, source_length: int):
-        sizes = np.stack([pieces.tokens, pieces.sources], axis=1)
-        # A target for every fourth token bounds what is gathered before the head.
-        most_weighted = max(int(pieces.weighted.max(initial=1)), length // 4)
-        sizes = np.concatenate([sizes, pieces.weighted[:, None]], axis=1)
-        self.bins = plan(sizes, (length, source_length, most_weighted))
+        sizes = np.stack([pieces.tokens, pieces.sources, pieces.weighted], axis=1)
+        # A quarter above the mean bounds what is gathered before the head, and few
+        # bins are closed by it.
+        density = pieces.weighted.sum() / max(pieces.tokens.sum(), 1)
+        most = max(
+            int(pieces.weighted.max(initial=1)), int(1.25 * density * length) + 1
+        )
+        self.bins = plan(sizes, (length, source_length, most))
         self.pieces = pieces
         loads = [sum(int(pieces.weighted[i]) for i in bin) for bin in self.bins]
         self.weighted = max(loads, default=1)
@@ -169,7 +172,9 @@ class StreamRows:
         following = np.searchsorted(self.begins, here + 1, side="right") - 1
         return {
             "tokens": ids[:-1],
-            "positions": (here - np.maximum(self.begins[document], at)).astype(np.int32),
+            "positions": (here - np.maximum(self.begins[document], at)).astype(
+                np.int32
+            ),
             "segments": (document - document[0] + 1).astype(np.int32),
             "targets": ids[1:],
             # A document's last token does not predict the next document's first.

@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import array
 import bisect
 import collections.abc
 import dataclasses
-import difflib
 import hashlib
 import typing
 from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
 import numpy as np
 
-from lmtasks.data import json_readers
-from lmtasks.data import readers
-
 Record = dict[str, typing.Any]
-# One file, or the two of parallel text.
-File = tuple[str, ...]
-
-# Format name -> reader of one file.
-FORMATS: dict[str, Callable[..., typing.Iterator[readers.Row]]] = {
-    "jsonl": json_readers.jsonl,
-    "json": json_readers.json_list,
-    "squad": json_readers.squad,
-    "csv": readers.csv_table,
-    "tsv": readers.tsv_table,
-    "txt": readers.text_lines,
-    "paragraphs": readers.paragraphs,
-    "document": readers.document,
-    "conll": readers.conll,
-    "conllu": readers.conllu,
-    "parallel": readers.parallel,
-}
-# Formats that a file name's ending stands for.
-ENDINGS = ("jsonl", "json", "csv", "tsv", "txt", "conll", "conllu")
-ON_ERROR = ("raise", "skip")
-# Above this share of malformed records the file is not what it is taken for.
-_MOST_BAD = 0.1
-_PLACES = 5
+# Name -> what lies below, for the keys that hold a list of dicts as a dict of lists.
+Rows = Mapping[str, "Rows"]
+# Records that a fingerprint of a sequence reads; more only costs time.
 _SAMPLE = 256
 
 
@@ -76,15 +50,26 @@ class Records(collections.abc.Sequence):
     def __getitem__(self, i: int) -> Record:
         size = len(self.items)
         if not -size <= i < size:
-            raise IndexError(f"{self.name} has {size} records; there is no record {i}")
-        # Lazy sources take no negative index.
+            raise IndexError(f"{self.name} has {size} records, so none at {i}")
+        # Lazy sequences need not know negative or numpy indices.
         item = self.items[int(i) % size]
         if self.convert is None:
             return item
         try:
             return self.convert(item)
         except UnicodeDecodeError as error:
-            raise ValueError(f"{self.where(i)}: text that is no UTF-8 ({error})") from None
+            raise ValueError(
+                f"{self.where(i)}: text that is no UTF-8 ({error})"
+            ) from None
+
+    def first(self, count: int) -> Records:
+        """Return the first `count` records; all for 0."""
+        if not 0 < count < len(self.items):
+            return self
+        mark = fingerprint(self.fingerprint, count)
+        return dataclasses.replace(
+            self, items=_First(self.items, count), fingerprint=mark
+        )
 
     def where(self, i: int) -> str:
         """Return where record i came from: "file:line", or the name and number."""
@@ -95,101 +80,83 @@ class Records(collections.abc.Sequence):
         return f"{self.files[at][1]}:{self.lines[i]}"
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """How local files become records.
+@dataclasses.dataclass(frozen=True, eq=False)
+class _First(collections.abc.Sequence):
+    """The beginning of a sequence that need not know slices."""
 
-    Attributes:
-        format: a name of FORMATS, or "" for what the file name ends in.
-        fields: record key -> column name or number; other columns stay as they are.
-        read: own reader of one file instead of a format.
-        on_error: "raise" or "skip".
-        limit: read so many records only; 0 = all.
-        check: raises for a record that the task cannot use.
+    items: Sequence
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, i: int):
+        return self.items[i]
+
+
+def plain(value: typing.Any, rows: Rows | None = None) -> typing.Any:
+    """Return a TFDS value as str, int, float, bool, lists and dicts of them.
+
+    Bytes become text, numpy numbers Python's, arrays lists (images stay arrays). `rows`
+    names the keys whose dict of lists is a list of dicts:
+
+    >>> plain({"turns": {"role": [b"user"], "text": [b"hi"]}}, {"turns": {}})
+    {'turns': [{'role': 'user', 'text': 'hi'}]}
     """
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, np.ndarray):
+        return value if value.ndim > 1 else plain(value.tolist())
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    rows = rows or {}
+    return {
+        key: _row_list(item, rows[key]) if key in rows else plain(item)
+        for key, item in value.items()
+    }
 
-    format: str = ""
-    fields: Mapping[str, str | int] = dataclasses.field(default_factory=dict)
-    read: Callable[[str], Iterable[readers.Row]] | None = None
-    on_error: str = "raise"
-    limit: int = 0
-    check: Callable[[Record], object] | None = None
+
+def _row_list(columns: Mapping | Sequence, rows: Rows) -> list[Record]:
+    """Return the list of dicts that TFDS gives as a dict of lists, or as a sequence."""
+    if not isinstance(columns, dict):
+        return [plain(item, rows) for item in columns]
+    # Columns are of one length; those of tfds.testing.mock_data are not.
+    found = zip(*columns.values(), strict=False)
+    return [plain(dict(zip(columns, row, strict=True)), rows) for row in found]
 
 
-def format_of(name: str) -> str:
-    """Return the format that a file name stands for, "" for none.
+def answers(record: Record) -> Record:
+    """Return the record with SQuAD's answers as (text, first character) pairs.
 
-    >>> format_of("train.jsonl.gz"), format_of("train.en+train.de")
-    ('jsonl', 'parallel')
+    They come as [{"text", "answer_start"}], as {"text": [..], "answer_start": [..]}, or
+    as pairs, by where the data was fetched.
     """
-    ending = name.removesuffix(".gz").rpartition(".")[2]
-    if ending in ENDINGS:
-        return ending
-    return "parallel" if "+" in name else ""
+    given = record.get("answers")
+    if isinstance(given, dict) and set(given) == {"text", "answer_start"}:
+        pairs = list(zip(given["text"], given["answer_start"], strict=True))
+    elif _are(given, dict) and all(set(a) == {"text", "answer_start"} for a in given):
+        pairs = [(a["text"], a["answer_start"]) for a in given]
+    elif _are(given, list) and all(len(a) == 2 for a in given):
+        pairs = [tuple(a) for a in given]
+    else:
+        return record
+    return {**record, "answers": pairs}
 
 
-def load(files: Sequence[File], layout: Layout, name: str) -> Records:
-    """Read local files whole into memory (fits up to about 1 GB of text).
-
-    Raises:
-        ValueError: a malformed record (on_error "raise"), more than a tenth of them
-            ("skip"), no record at all, or a file that cannot be read on.
-    """
-    items, lines, starts, bad = [], array.array("q"), [], []
-    for file in files:
-        label = "+".join(file)
-        starts.append((len(items), label))
-        for number, row in _rows(file, layout):
-            row = row if isinstance(row, readers.Bad) else _mapped(row, layout.fields)
-            row = row if isinstance(row, readers.Bad) else _accepted(row, layout.check)
-            if not isinstance(row, readers.Bad):
-                items.append(row)
-                lines.append(number)
-            elif layout.on_error == "raise":
-                raise ValueError(
-                    f"{label}:{number}: {row.what}; fix the line or set "
-                    "config.data.on_error=skip."
-                )
-            else:
-                bad.append(f"{label}:{number}: {row.what}")
-            if layout.limit and len(items) == layout.limit:
-                break
-        if layout.limit and len(items) == layout.limit:
-            break
-    if len(bad) > _MOST_BAD * (len(bad) + len(items)):
-        raise ValueError(
-            f"{len(bad)} of {len(bad) + len(items)} records are malformed, more than "
-            f"{_MOST_BAD:.0%}; the first: {bad[0]}. Check data.format and data.fields."
-        )
-    if not items:
-        raise ValueError(f"{' '.join(label for _, label in starts)} holds no records.")
-    return Records(
-        items,
-        name,
-        _of_files(files, layout, len(items)),
-        lines,
-        starts,
-        len(bad),
-        tuple(bad[:_PLACES]),
-    )
+def _are(value: typing.Any, kind: type) -> bool:
+    return isinstance(value, list) and bool(value) and isinstance(value[0], kind)
 
 
-def _rows(file: File, layout: Layout) -> Iterable[readers.Row]:
-    if layout.read is not None:
-        return layout.read(*file)
-    kind = layout.format or ("parallel" if len(file) == 2 else format_of(file[0]))
-    if kind not in FORMATS:
-        near = difflib.get_close_matches(kind, FORMATS, n=1)
-        raise ValueError(
-            (f"data.format={kind!r} is no format" if kind else "no format is known for ")
-            + (f"; did you mean {near[0]!r}?" if near else f"{file[0] if not kind else ''};")
-            + f" set data.format to one of {', '.join(FORMATS)}."
-        )
-    numbers = [c for c in layout.fields.values() if isinstance(c, int)]
-    if kind in ("csv", "tsv"):
-        headless = bool(numbers) and len(numbers) == len(layout.fields)
-        rows = FORMATS[kind](*file, header=not headless)
-        return _no_header(rows, file[0], layout.fields) if headless else rows
-    if kind == "conll":
-        return readers.conll(*file, columns=numbers)
-    return FORMATS[kind](*file)
+def fingerprint(*parts: typing.Any) -> str:
+    """Return 32 hexadecimal digits that change with any of the parts."""
+    return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+
+def sample(items: Sequence) -> list:
+    """Return up to 256 evenly spaced items, the first and the last among them."""
+    at = np.linspace(0, len(items) - 1, min(len(items), _SAMPLE)).astype(int)
+    return [items[int(i)] for i in at]

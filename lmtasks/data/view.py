@@ -9,7 +9,16 @@ import numpy as np
 
 from lmtasks.types import Features
 
-COLUMNS = ("slot", "segment", "position", "piece", "id", "target", "target id", "weight")
+COLUMNS = (
+    "slot",
+    "segment",
+    "position",
+    "piece",
+    "id",
+    "target",
+    "target id",
+    "weight",
+)
 
 _STYLE = """
 body { font: 14px sans-serif; margin: 2em; color: #222 }

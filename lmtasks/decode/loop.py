@@ -99,7 +99,5 @@ def generate(
             lengths=jnp.zeros(rows, jnp.int32),
         ),
     )
-    state = jax.lax.while_loop(
-        lambda s: (s.n < limit) & ~jnp.all(s.done), body, state
-    )
+    state = jax.lax.while_loop(lambda s: (s.n < limit) & ~jnp.all(s.done), body, state)
     return state.written

@@ -28,10 +28,10 @@ def sight_of(batch: Batch, *, causal: bool, prefix: str = "") -> attention.Visib
     )
 
 
-def last_of(logits_at: Array, positions: Array) -> Array:
-    """Return row b of [B, T, D] at its largest position: [B, D]."""
+def last_of(x: Array, positions: Array) -> Array:
+    """Return row b of [B, T, D] at its largest position: [B, 1, D]."""
     last = jnp.argmax(positions, axis=1)
-    return jnp.take_along_axis(logits_at, last[:, None, None], axis=1)[:, 0]
+    return jnp.take_along_axis(x, last[:, None, None], axis=1)
 
 
 class Encoder(nn.Module):
@@ -44,7 +44,9 @@ class Encoder(nn.Module):
 
     def setup(self):
         self.embed = embed.Embed(self.cfg)
-        self.encoder = transformer.Stack(self.cfg, self.cfg.layers, False, train=self.train)
+        self.encoder = transformer.Stack(
+            self.cfg, self.cfg.layers, False, train=self.train
+        )
         self.top = heads.Head(self.cfg, self.head, self.classes, self.train)
 
     def __call__(self, batch: Batch) -> Array:
@@ -65,7 +67,9 @@ class Decoder(nn.Module):
 
     def setup(self):
         self.embed = embed.Embed(self.cfg)
-        self.decoder = transformer.Stack(self.cfg, self.cfg.layers, True, train=self.train)
+        self.decoder = transformer.Stack(
+            self.cfg, self.cfg.layers, True, train=self.train
+        )
         self.top = heads.Head(self.cfg, self.head, self.classes, self.train)
 
     def __call__(self, batch: Batch) -> Array:
@@ -82,7 +86,8 @@ class Decoder(nn.Module):
         cache = caches.empty(self.cfg, layers=self.cfg.layers, batch=rows, size=size)
         slot = jnp.zeros(rows, jnp.int32)
         x, cache = self._extend(tokens, positions, cache, slot, batch.get("prefix"))
-        return self.top(last_of(x, positions), self.embed.tokens), cache
+        logits = self.top(last_of(x, positions), self.embed.tokens)
+        return logits[:, 0], cache
 
     def step(
         self, tokens: Array, positions: Array, cache: caches.Cache, slot: Array
@@ -143,7 +148,8 @@ class EncoderDecoder(nn.Module):
         cache = cache.replace(context_positions=batch["source_positions"])
         slot = jnp.zeros(rows, jnp.int32)
         x, cache = self._extend(tokens, positions, cache, slot, memory)
-        return self.top(last_of(x, positions), self.embed.tokens), cache
+        logits = self.top(last_of(x, positions), self.embed.tokens)
+        return logits[:, 0], cache
 
     def step(
         self, tokens: Array, positions: Array, cache: caches.Cache, slot: Array

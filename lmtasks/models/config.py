@@ -193,7 +193,9 @@ class TransformerConfig:
                 f"{p.fraction}; change model.width or model.attention.heads"
             )
         if self.shared_layers and self.scan_layers:
-            raise ValueError("model.shared_layers and model.scan_layers exclude another")
+            raise ValueError(
+                "model.shared_layers and model.scan_layers exclude another"
+            )
         if a.implementation == "cudnn" and (a.soft_cap or p.kind in ("t5", "alibi")):
             raise ValueError(
                 "attention.implementation='cudnn' takes neither soft_cap nor position "

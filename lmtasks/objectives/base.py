@@ -128,9 +128,9 @@ def write(model, params, batch, *, decode: sampling.Decode, rng) -> dict:
 def next_token_features(ids: list[int], learned: list[bool]) -> Features:
     """Return the decoder's view of a sequence: each position predicts the next id.
 
-        ids      a  b  c  d        tokens   a  b  c
-        learned  0  0  1  1   ->   targets  b  c  d
-                                   weights  0  1  1
+    ids      a  b  c  d        tokens   a  b  c
+    learned  0  0  1  1   ->   targets  b  c  d
+                               weights  0  1  1
     """
     return {
         "tokens": chat.int_array(ids[:-1]),

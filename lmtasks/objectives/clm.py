@@ -42,8 +42,8 @@ class Clm:
     def featurize(self, example, tokenizer, rng=None) -> list[Features]:
         """Return windows of T; each token of the document is a target once.
 
-            T = 3, document a b c d e:   tokens  ^ a b | c d e
-                                         targets a b c | d e $
+        T = 3, document a b c d e:   tokens  ^ a b | c d e
+                                     targets a b c | d e $
         """
         if not example.text:
             return []

@@ -14,7 +14,6 @@ from lmtasks import builder
 from lmtasks.data import features
 from lmtasks.data import pack
 from lmtasks.data import pipeline
-from lmtasks.data import sources
 from lmtasks.models import layout
 from lmtasks.training import parallel
 from lmtasks.training import step
@@ -38,7 +37,7 @@ def read_split(run: builder.Run, name: str, *, predict: bool) -> Split:
     """Return a split of the run's task as rows."""
     limit = run.config.eval.limit
     options = dataclasses.replace(run.data, limit=limit or run.data.limit)
-    records = sources.open_split(run.task.source, name, options)
+    records = builder.records_of(run.task, name, options)
 
     def rows(query):
         return features.Pieces(

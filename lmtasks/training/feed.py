@@ -40,7 +40,7 @@ class Feed:
 
 def read(run: builder.Run) -> Feed:
     """Return the training data of a run."""
-    records = sources.open_split(run.task.source, "train", run.data)
+    records = builder.records_of(run.task, "train", run.data)
     if len(records) == 0:
         raise ValueError("the training split has no records")
     rows, summary = _stream(run, records) if _streams(run) else _rows(run, records)
@@ -176,5 +176,3 @@ def _flat(tree) -> dict[str, jax.Array | np.ndarray]:
         jax.tree_util.keystr(path, simple=True, separator="/"): x
         for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]
     }
-
-

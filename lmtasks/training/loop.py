@@ -227,14 +227,23 @@ class Trainer:
                 clock.restart()
             if done % c.log.every == 0 or done == c.train.steps:
                 self._log(done, clock)
-            stop = self._eval_due(done) and self._evaluate(done, state)
-            if stop or _due(done, c.checkpoint.every, c.train.steps):
+            stop = save = False
+            if self._eval_due(done):
+                stop = self._evaluate(done, state)
+                save = stop or self._ranks(done)
+                clock.restart()
+            if save or _due(done, c.checkpoint.every, c.train.steps):
                 self._save(done, state)
             if stop:
                 return state, "early"
             if self.interrupts.asked and done < c.train.steps:
                 return state, "preempted"
         return state, ""
+
+    def _ranks(self, done: int) -> bool:
+        """Return whether this evaluation may be among the best to keep."""
+        keep = self.config.checkpoint.keep_best
+        return keep > 1 or (keep == 1 and self.memory.best[1] == done)
 
     def _eval_due(self, done: int) -> bool:
         due = _due(done, self.config.eval.every, self.config.train.steps)
@@ -305,8 +314,10 @@ class Trainer:
         if not self.chief:
             return
         with open(self.path / "samples.jsonl", "a") as out:
-            for row in rows:
-                out.write(json.dumps({"step": done, **row}, ensure_ascii=False) + "\n")
+            out.writelines(
+                json.dumps({"step": done, **row}, ensure_ascii=False) + "\n"
+                for row in rows
+            )
         for row in rows:
             self.progress.note(samples.line(row))
 

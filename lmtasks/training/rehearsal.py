@@ -66,4 +66,6 @@ def memory(run: builder.Run, mesh, read: feed.Feed) -> str:
         "temporaries": used.temp_size_in_bytes,
         "together": used.argument_size_in_bytes + used.temp_size_in_bytes,
     }
-    return "\n".join(f"{name:16} {size / 2**20:10.1f} MiB" for name, size in rows.items())
+    return "\n".join(
+        f"{name:16} {size / 2**20:10.1f} MiB" for name, size in rows.items()
+    )

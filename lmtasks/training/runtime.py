@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import typing
 
 import jax
 
@@ -30,7 +31,7 @@ class Interrupts:
         self.asked = False
         self._old: dict = {}
 
-    def __enter__(self) -> Interrupts:
+    def __enter__(self) -> typing.Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._old[number] = signal.signal(number, self._ask)

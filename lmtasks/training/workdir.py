@@ -63,7 +63,9 @@ def read_config(folder: str) -> dict | None:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path}: not valid json ({error}); restore the file") from None
+        raise ValueError(
+            f"{path}: not valid json ({error}); restore the file"
+        ) from None
 
 
 def versions() -> dict[str, str]:
@@ -143,6 +145,20 @@ def newest(folder: str) -> int:
     return steps[-1]
 
 
+def best(folder: str) -> int:
+    """Return the saved step with the best value of the run's chosen metric."""
+    stored = read_config(folder)
+    newest(folder)  # says so when there is none
+    chosen = stored["eval"]["best"] or "loss" if stored else "loss"
+    mode = stored["eval"]["mode"] if stored else "min"
+    path = pathlib.Path(folder) / "checkpoints"
+    with checkpoint.Checkpoints(path, best=chosen, mode=mode) as saved:
+        step = saved.best_step()
+    if step is None:
+        raise ValueError(f"no checkpoint of {folder} was evaluated; give --step=NUMBER")
+    return step
+
+
 def param_table(model: models.Model, mesh) -> str:
     """Return the parameters as a table: path, shape, logical axes, mesh axes, bytes
     on each device.
@@ -200,8 +216,8 @@ def write_card(path: pathlib.Path, run: builder.Run, facts: dict) -> None:
         "",
         "    " + (path / "command.txt").read_text().strip().splitlines()[0],
         "",
-        "`config.json` holds every key, `metrics.jsonl` every number, `params.txt` the "
-        "parameters, `env.json` the versions and devices.",
+        "`config.json` holds every key, `metrics.jsonl` every number, `params.txt`",
+        "the parameters, `env.json` the versions and devices.",
         "",
     ]
     write_text(path / "README.md", "\n".join(lines))

@@ -1,0 +1,133 @@
+"""What is measured: the cases, their model shapes, and the rows both sides read.
+
+Imports neither jax nor torch, so that each side's process holds only its own library.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+
+import numpy as np
+
+from lmtasks import families
+from lmtasks.models.config import TransformerConfig
+
+# Both sides: torch.optim.AdamW's update with clipping, at a rate that changes little.
+LEARNING_RATE = 1e-5
+WEIGHT_DECAY = 0.01
+CLIP_NORM = 1.0
+LABELS = ("0", "1")
+# Step 0 on the peer's own examples; see `real.check_loss`.
+CHECKED = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """One row of the table.
+
+    Attributes:
+        name: as `--cases` and the json rows have it.
+        family, size: a preset of lmtasks.families.
+        batch, length: B and T; of packed rows where `kind` is "real".
+        source_length: S of an encoder-decoder.
+        kind: "step" (one batch again and again) or "real" (examples of a task).
+        examples: rows of a padded batch, where `kind` is "real".
+        standard: part of the table; the others are small, for tests.
+    """
+
+    name: str
+    family: str
+    size: str
+    batch: int
+    length: int
+    source_length: int = 0
+    kind: str = "step"
+    examples: int = 0
+    standard: bool = True
+
+
+CASES = (
+    Case("train/bert-base/8x128", "bert", "base", 8, 128),
+    Case("train/gpt2-small/4x256", "gpt2", "small", 4, 256),
+    Case("train/t5-small/8x128+64", "t5", "small", 8, 64, 128),
+    Case("finetune/bert-base/sst2", "bert", "base", 8, 128, 0, "real", 32),
+    Case("train/bert-tiny/3x16", "bert", "tiny", 3, 16, standard=False),
+    Case("train/gpt2-tiny/2x24", "gpt2", "tiny", 2, 24, standard=False),
+    Case("train/t5-tiny/3x20+12", "t5", "tiny", 3, 12, 20, standard=False),
+    Case("finetune/bert-tiny/sst2", "bert", "tiny", 4, 64, 0, "real", 8, False),
+)
+
+
+def choose(names: str) -> list[Case]:
+    """Return the cases of a comma-separated list; "" is the whole table."""
+    if not names:
+        return [case for case in CASES if case.standard]
+    known = {case.name: case for case in CASES}
+    return [known[_checked(name.strip(), known)] for name in names.split(",")]
+
+
+def _checked(name, known) -> str:
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"--cases: {name!r} is not one of {', '.join(known)}{hint}")
+    return name
+
+
+def family_of(case: Case):
+    """Return the family's module."""
+    return importlib.import_module(f"{families.__name__}.{case.family}")
+
+
+def shape_of(case: Case, dtype: str) -> TransformerConfig:
+    """Return the model's shape without dropout, as both sides run it."""
+    preset = family_of(case).PRESETS[case.size]
+    return dataclasses.replace(preset, dropout=0.0, attention_dropout=0.0, dtype=dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One example as ids, before padding.
+
+    Attributes:
+        ids: int32[n] of the encoder, or of a decoder alone.
+        label: class of a classified row. reply: int32[m] of an encoder-decoder.
+    """
+
+    ids: np.ndarray
+    label: int = 0
+    reply: np.ndarray | None = None
+
+
+def rows_of(case: Case, vocab: int) -> list[Row]:
+    """Return B random rows, the same on both sides.
+
+    Encoders and encoder-decoders read rows between 3/4 and all of the length, so that
+    padding is there and masked; a decoder reads full rows, as a token stream has them.
+    """
+    rng = np.random.default_rng(0)
+
+    def ids(n):
+        return rng.integers(3, vocab, n, dtype=np.int32)
+
+    def lengths(longest):
+        full = case.family == "gpt2"
+        return np.linspace(longest if full else 0.75 * longest, longest, case.batch)
+
+    firsts = lengths(case.source_length or case.length).astype(int)
+    replies = lengths(case.length).astype(int)[::-1] if case.source_length else None
+    return [
+        Row(
+            ids=ids(firsts[i]),
+            label=i % len(LABELS),
+            reply=None if replies is None else ids(replies[i]),
+        )
+        for i in range(case.batch)
+    ]
+
+
+def slots(case: Case) -> int:
+    """Return the token slots of a step's batch, padding included."""
+    return case.batch * (case.length + case.source_length)
