@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -71,40 +73,24 @@ def flat(params: Mapping) -> dict[str, np.ndarray]:
     return out
 
 
-def nested(arrays: Mapping[str, np.ndarray]) -> dict:
-    """Return the nested dicts of {"a/b/c": array}; undoes `flat`."""
-    out: dict = {}
-    for path, x in arrays.items():
-        *folders, last = path.split("/")
-        inner = out
-        for folder in folders:
-            inner = inner.setdefault(folder, {})
-        inner[last] = x
-    return out
+def random_value(path: str, shape: tuple[int, ...], table: float) -> np.ndarray:
+    """Return float32 values of a parameter that hide no fault, the same every time.
 
-
-def randomize(shapes: Mapping[str, tuple[int, ...]], seed: int = 0):
-    """Return float32 arrays of the shapes, none at a value that hides a fault.
-
-    Norm scales 1 +- .3, biases +- .3, tables and matrices so wide that a step's
-    logits have a deviation near 1: a bias left out or a scale forgotten moves the loss.
+    Norm scales 1 +- .3, biases +- .3, matrices 1 / sqrt(inputs), lookup tables
+    `table`: a bias left out or a scale forgotten moves the loss.
     """
-    rng = np.random.default_rng(seed)
-    out = {}
-    for path, shape in sorted(shapes.items()):
-        last = path.split("/")[-1]
-        x = rng.standard_normal(shape, np.float32)
-        if last == "scale":
-            out[path] = 1 + 0.3 * x
-        elif last == "relative_bias" or "bias" in last:
-            out[path] = 0.3 * x
-        elif last in _TABLES:
-            out[path] = 0.05 * x
-        else:
-            # "out" sums over heads and head dim, every other matrix over its first dim.
-            inputs = np.prod(shape[:-1]) if last == "out" else shape[0]
-            out[path] = x * np.float32(inputs**-0.5)
-    return out
+    rng = np.random.default_rng(zlib.crc32(path.encode()))
+    x = rng.standard_normal(shape, np.float32)
+    last = path.split("/")[-1]
+    if last == "scale":
+        return 1 + np.float32(0.3) * x
+    if "bias" in last:
+        return np.float32(0.3) * x
+    if last in _TABLES:
+        return np.float32(table) * x
+    # [N, H, D] sums over its heads, every other matrix over its first dim.
+    inputs = math.prod(shape[:-1]) if last == "out" else shape[0]
+    return x * np.float32(inputs**-0.5)
 
 
 def bert(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -57,7 +57,7 @@ class Side:
         self._process.wait()
         self._process.stdout.close()
 
-    def __enter__(self) -> Side:
+    def __enter__(self) -> typing.Self:
         return self
 
     def __exit__(self, *error):
@@ -75,7 +75,9 @@ def serve(commands: Mapping[str, Callable[..., dict]]) -> None:
         command, values = json.loads(line)
         try:
             answer = commands[command](**values)
-        except Exception as error:  # the other process must hear of any of them
+        except (ValueError, OSError) as error:
+            answer = {"error": str(error)}
+        except Exception as error:  # noqa: BLE001 - the parent must hear of it
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=out, flush=True)

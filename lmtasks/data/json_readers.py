@@ -35,7 +35,9 @@ def _not_json(error: Exception) -> readers.Bad:
 
 
 def _checked(value: object, doubtful: bool) -> dict | readers.Bad:
-    """Return the value if it is an object of text that UTF-8 can hold."""
+    """Return the value if it is an object, or a row, of text that UTF-8 can hold."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
     if not isinstance(value, dict):
         return readers.Bad(f"a JSON object is expected, not {type(value).__name__}")
     # An escaped half of a surrogate pair is valid JSON that no UTF-8 can hold.
@@ -47,7 +49,7 @@ def _checked(value: object, doubtful: bool) -> dict | readers.Bad:
 def json_list(path: str) -> Iterator[readers.Row]:
     """Yield the objects of one JSON list, numbered by the line each begins in.
 
-    A file that holds one JSON object is read as `squad` does.
+    A file of one JSON object is read as `squad` does, one of several as `jsonl` does.
     """
     text = _text(path)
     start = _BLANK.match(text).end()
@@ -115,7 +117,10 @@ def _questions(path: str, text: str) -> Iterator[readers.Row]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        yield getattr(error, "lineno", 1), _not_json(error)
+        if str(error).startswith("Extra data"):  # JSON lines under another name
+            yield from jsonl(path)
+        else:
+            yield getattr(error, "lineno", 1), _not_json(error)
         return
     doubtful = "\\u" in text or not readers.encodable(text)
     try:

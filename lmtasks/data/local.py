@@ -171,7 +171,7 @@ def _rows(
         yield 0, label, None
         for line, row in _read(file, layout):
             if not isinstance(row, readers.Bad):
-                row = _mapped(row, layout.fields)
+                row = mapped(row, layout.fields)
             if not isinstance(row, readers.Bad) and layout.check is not None:
                 row = _checked(row, layout.check)
             yield line, label, row
@@ -221,8 +221,10 @@ def _no_header(rows: Iterable[readers.Row], path: str, fields) -> Iterator[reade
         yield line, row
 
 
-def _mapped(row: records.Record, fields: Mapping[str, str | int]):
-    """Return the record with its columns renamed, without unnamed columns."""
+def mapped(
+    row: records.Record, fields: Mapping[str, str | int]
+) -> records.Record | readers.Bad:
+    """Return the record with its columns renamed, or Bad where one is missing."""
     missing = [column for column in fields.values() if column not in row]
     if missing:
         near = difflib.get_close_matches(str(missing[0]), map(str, row), n=1)
@@ -231,6 +233,8 @@ def _mapped(row: records.Record, fields: Mapping[str, str | int]):
         return readers.Bad(f"no column {missing[0]!r} among {columns}{hint}")
     used = set(fields.values())
     kept = {k: v for k, v in row.items() if isinstance(k, str) and k not in used}
+    if row and not kept and not fields:
+        return readers.Bad("the columns have no names; number them in data.fields")
     return records.answers(kept | {key: row[c] for key, c in fields.items()})
 
 

@@ -172,10 +172,8 @@ def _table(path: str, cells: Iterable[tuple[int, list | Bad]], header: bool):
         if isinstance(row, Bad):
             yield number, row
         elif len(row) != len(names):
-            yield (
-                number,
-                Bad(f"{len(row)} columns where the first line has {len(names)}"),
-            )
+            said = f"{len(row)} columns where the first line has {len(names)}"
+            yield number, Bad(said)
         else:
             yield number, dict(zip(names, row, strict=True))
 
@@ -230,25 +228,31 @@ def conll(path: str, columns: Collection[int] = ()) -> Iterator[Row]:
             yield number, block
             continue
         tokens = [line.split("\t" if "\t" in line else None) for line in block]
+        width = 0 if columns else len(tokens[0])
+        wrong = [_bad_token(row, wanted, width) for row in tokens]
+        if any(wrong):
+            place = next(i for i, what in enumerate(wrong) if what)
+            yield number + place, Bad(wrong[place])
+            continue
         tokens = [row for row in tokens if row[0] != "-DOCSTART-"]
         if tokens:
-            yield number, _sentence(tokens, wanted, exact=not columns)
-
-
-def _sentence(tokens: list[list[str]], wanted: dict, exact: bool) -> dict | Bad:
-    least = max([2, *(c + 1 for c in wanted.values())]) if exact else max(wanted) + 1
-    for place, row in enumerate(tokens):
-        said = f"token {place + 1} ({row[0]!r}) has {len(row)} columns"
-        if len(row) < least:
-            return Bad(f"{said}, fewer than {least}")
-        if exact and len(row) != len(tokens[0]):
-            return Bad(
-                f"{said} where the first has {len(tokens[0])}; number the columns"
+            yield (
+                number,
+                {k: [row[c].strip() for row in tokens] for k, c in wanted.items()},
             )
-    found = {key: [row[c].strip() for row in tokens] for key, c in wanted.items()}
-    if not all(all(column) for column in found.values()):
-        return Bad("an empty word or tag")
-    return found
+
+
+def _bad_token(row: list[str], wanted: dict[str | int, int], width: int) -> str:
+    """Return what is wrong with a line of CoNLL, "" for nothing."""
+    if width and len(row) != width:
+        return f"{len(row)} columns where the sentence begins with {width}"
+    # Column c >= 0 needs c + 1 columns, column -c needs c; a tag is not the word.
+    least = max(2 if width else 1, *(c + 1 if c >= 0 else -c for c in wanted.values()))
+    if len(row) < least:
+        return f"{len(row)} columns where {least} are needed"
+    return (
+        "" if all(row[c].strip() for c in wanted.values()) else "an empty word or tag"
+    )
 
 
 def conllu(path: str) -> Iterator[Row]:
@@ -256,19 +260,19 @@ def conllu(path: str) -> Iterator[Row]:
 
     Comments, multiword ranges (1-2) and empty nodes (1.1) are no words.
     """
+    names = {"words": 1, "tags": 3, "lemmas": 2, "xpos": 4}
     for number, block in _blocks(path):
         if isinstance(block, Bad):
             yield number, block
             continue
-        rows = [line.split("\t") for line in block if not line.startswith("#")]
-        short = [row for row in rows if len(row) != 10]
+        rows = [(i, line.split("\t")) for i, line in enumerate(block, start=number)]
+        rows = [(i, row) for i, row in rows if not row[0].startswith("#")]
+        short = [(i, row) for i, row in rows if len(row) != 10]
+        words = [row for _, row in rows if row[0].isdigit()]
         if short:
-            yield number, Bad(f"{len(short[0])} columns, not 10, at {short[0][0]!r}")
-            continue
-        rows = [row for row in rows if row[0].isdigit()]
-        names = {"words": 1, "tags": 3, "lemmas": 2, "xpos": 4}
-        if rows:
-            yield number, {key: [row[c] for row in rows] for key, c in names.items()}
+            yield short[0][0], Bad(f"{len(short[0][1])} columns, not 10")
+        elif words:
+            yield number, {key: [row[c] for row in words] for key, c in names.items()}
 
 
 def parallel(source: str, target: str) -> Iterator[Row]:

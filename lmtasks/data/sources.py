@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import os
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
 from lmtasks.data import local
+from lmtasks.data import readers
 from lmtasks.data import records
 from lmtasks.data import tfds_files
 
@@ -115,12 +117,12 @@ def open_split(
         raise ValueError(_no_split(source, split, options))
     if folder:
         expression = _expressions(source, folder)[split]
-        return tfds_files.open_folder(folder, expression).first(options.limit)
-    if source.make is not None:
-        made = _made(source, split, options.seed)
+        opened = tfds_files.open_folder(folder, expression)
+    elif source.make is not None:
+        return _made(source, split, options.seed).first(options.limit)
     else:
-        made = tfds_files.open_catalogue(source.tfds, source.splits[split])
-    return made.first(options.limit)
+        opened = tfds_files.open_catalogue(source.tfds, source.splits[split])
+    return _renamed(opened, options.fields).first(options.limit)
 
 
 def has_split(source: Source, split: str, options: DataOptions = DataOptions()) -> bool:
@@ -141,6 +143,7 @@ def split_names(source: Source, options: DataOptions = DataOptions()) -> list[st
 
 
 def _local_splits(source: Source, options: DataOptions) -> list[str]:
+    _check_folder(options)
     names = {*options.files, *source.splits, *source.files}
     names |= set(local.splits_in(options.dir))
     return [name for name in sorted(names - {"*"}) if _files(source, name, options)]
@@ -148,8 +151,7 @@ def _local_splits(source: Source, options: DataOptions) -> list[str]:
 
 def _files(source: Source, split: str, options: DataOptions) -> list[local.File]:
     """Return the local files of a split, [] where it has none."""
-    if options.dir and not os.path.isdir(options.dir):
-        raise FileNotFoundError(f"config.data.dir={options.dir} is no folder.")
+    _check_folder(options)
     given = options.files.get(split)
     if given:
         found = local.find(options.dir, given)
@@ -164,6 +166,11 @@ def _files(source: Source, split: str, options: DataOptions) -> list[local.File]
     default = _default_file(source, split)
     found = local.find(options.dir, default) if default else []
     return found or local.discover(options.dir, split)
+
+
+def _check_folder(options: DataOptions) -> None:
+    if options.dir and not os.path.isdir(options.dir):
+        raise FileNotFoundError(f"config.data.dir={options.dir} is no folder.")
 
 
 def _prepared(source: Source, options: DataOptions) -> str:
@@ -221,6 +228,22 @@ def _made(source: Source, split: str, seed: int) -> records.Records:
     items = source.make(split, seed)
     mark = records.fingerprint(split, len(items), records.sample(items))
     return records.Records(items, split, mark)
+
+
+def _renamed(opened: records.Records, fields: Mapping) -> records.Records:
+    """Return TFDS records with the columns that the user names."""
+    if not fields or not len(opened):
+        return opened
+    first = local.mapped(opened[0], fields)
+    if isinstance(first, readers.Bad):
+        raise ValueError(f"{opened.name}: {first.what}.")
+    convert = functools.partial(_convert_renamed, opened.convert, fields)
+    mark = records.fingerprint(opened.fingerprint, sorted(fields.items()))
+    return dataclasses.replace(opened, convert=convert, fingerprint=mark)
+
+
+def _convert_renamed(convert, fields: Mapping, item) -> records.Record:
+    return local.mapped(convert(item), fields)
 
 
 def _no_split(source: Source, split: str, options: DataOptions) -> str:

@@ -1,0 +1,289 @@
+"""Our side of the table: the product's train step, in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save_file
+
+from experiments.benchmarks import cases
+from experiments.benchmarks import convert
+from experiments.benchmarks import real
+from experiments.benchmarks import sides
+from lmtasks import builder
+from lmtasks.data import pack
+from lmtasks.models import flops
+from lmtasks.models import model as models
+from lmtasks.objectives import base as objectives
+from lmtasks.objectives import classify
+from lmtasks.objectives import clm
+from lmtasks.objectives import generate
+from lmtasks.training import begin
+from lmtasks.training import chips
+from lmtasks.training import feed
+from lmtasks.training import masks
+from lmtasks.training import optim as optimizers
+from lmtasks.training import parallel
+from lmtasks.training import runtime
+from lmtasks.training import step as steps
+
+OBJECTIVES = {
+    "encoder": classify.ClassifyHead,
+    "decoder": clm.Clm,
+    "encoder_decoder": generate.Generate,
+}
+# Steps on their way, as in training.loop.
+IN_FLIGHT = 2
+
+
+def step_run(case: cases.Case, dtype: str) -> builder.Run:
+    """Return the run of a step case; it has neither task nor tokenizer."""
+    config = real.settings(case)
+    setting = objectives.Setting(
+        architecture=config.architecture,
+        length=case.length,
+        source_length=case.source_length,
+        labels=cases.LABELS,
+    )
+    objective = OBJECTIVES[config.architecture](setting)
+    return builder.Run(
+        config=config,
+        task=None,
+        tokenizer=None,
+        objective=objective,
+        model=models.Model(
+            config.architecture,
+            cases.shape_of(case, dtype),
+            objective.head,
+            objective.classes,
+        ),
+        data=None,
+        optim=builder.typed(optimizers.Optim, config.optim),
+        parallel=builder.typed(parallel.Parallel, config.parallel),
+        decode=None,
+    )
+
+
+def features_of(row: cases.Row, architecture: str) -> dict[str, np.ndarray]:
+    """Return a row as the objective of the architecture makes it."""
+    n = len(row.ids)
+    places = np.arange(n, dtype=np.int32)
+    if architecture == "decoder":
+        # The last token has no next one.
+        return objectives.next_token_features([*row.ids, 0], [True] * n + [False])
+    if architecture == "encoder_decoder":
+        target = objectives.next_token_features(
+            [0, *row.reply], [True] * (len(row.reply) + 1)
+        )
+        return target | {"source": row.ids, "source_positions": places}
+    first = places == 0
+    return {
+        "tokens": row.ids,
+        "positions": places,
+        "token_types": np.zeros(n, np.int32),
+        "targets": np.where(first, row.label, 0).astype(np.int32),
+        "weights": first.astype(np.float32),
+    }
+
+
+def batch_of(case: cases.Case, run: builder.Run) -> dict[str, np.ndarray]:
+    """Return the batch of a step case: packed rows of one example each."""
+    architecture = run.model.architecture
+    rows = [
+        pack.join([features_of(row, architecture)])
+        for row in cases.rows_of(case, run.model.cfg.vocab)
+    ]
+    gathered = max(np.count_nonzero(row["weights"]) for row in rows)
+    if not run.objective.gather or gathered > feed.GATHER_BELOW * case.length:
+        gathered = 0
+    return pack.stack(rows, case.length, case.source_length, gathered)
+
+
+def flops_of(case: cases.Case, run: builder.Run) -> float:
+    """Return the FLOPs of one training step by formula; see models.flops."""
+    return 3 * flops.forward(
+        run.model.architecture,
+        run.model.cfg,
+        tokens=case.batch * case.length,
+        length=case.length,
+        sources=case.batch * case.source_length,
+        source_length=case.source_length,
+        heads=case.batch if run.model.classes else None,
+        classes=run.model.classes,
+    )
+
+
+def shape_key(batch) -> tuple:
+    """Return what a compiled step is looked up by."""
+    return tuple(sorted((k, v.shape) for k, v in batch.items()))
+
+
+class Training:
+    """One case, trained step by step as training.loop does."""
+
+    def setup(self, plan: dict) -> dict:
+        """Build, fill the parameters, compile; return what was done and how long.
+
+        Compiling is tracing, lowering and XLA's part, of all batch shapes together.
+        """
+        runtime.enable_compile_cache()
+        # Small programs too: the table shows what the cache saves.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        self.plan = cases.Plan(**plan)
+        self.case = cases.choose(self.plan.case)[0]
+        batches = self._read()
+        device = jax.devices()[0]
+        self.mesh = parallel.make_mesh(self.built.parallel, [device])
+        self.sharding = parallel.batch_sharding(self.mesh)
+        self._fill()
+        seconds = self._compile(batches)
+        return {
+            "compile_s": seconds,
+            "shapes": len(self.compiled),
+            "platform": device.platform,
+            "device": device.device_kind,
+            "parameters": models.count(self.state.params),
+            "jax": jax.__version__,
+            "cores": sides.cores(),
+            "data": self.feed.summary if self.feed else "",
+        }
+
+    def _read(self):
+        """Set the run and its batches; return one of each shape there will be."""
+        self.fixed = self.feed = None
+        if self.case.kind == "step":
+            self.built = step_run(self.case, self.plan.dtype)
+            self.fixed = batch_of(self.case, self.built)
+            return [self.fixed]
+        self.built, self.feed = real.build(self.case, self.plan)
+        train = self.feed.train
+        self.batches = train.batches(0, self.plan.steps)
+        return [train.batch(k) for k in range(self.plan.steps)]
+
+    @contextlib.contextmanager
+    def _context(self):
+        with jax.set_mesh(self.mesh), parallel.rules():
+            yield
+
+    def _fill(self):
+        """Make the state, with parameters as random_value has them."""
+        self.recipe = begin.recipe_of(self.built, self.mesh)
+        like = begin.like_state(self.built, self.recipe, self.mesh)
+        # So wide that the logits of a tied head have a deviation near 1.
+        table = 0.05 / self.built.model.cfg.head_scale
+
+        def value(path, x):
+            drawn = convert.random_value(masks.name_of(path), x.shape, table)
+            return jax.device_put(drawn, x.sharding)
+
+        params = jax.tree_util.tree_map_with_path(value, like.params)
+        make = jax.jit(
+            lambda p, key: steps.init_state(self.recipe, p, key),
+            out_shardings=jax.tree.map(lambda x: x.sharding, like),
+        )
+        with self._context():
+            self.state = make(params, jax.random.key(0))
+
+    def _compile(self, batches) -> float:
+        jitted, seconds, self.compiled = steps.jit_step(self.recipe), 0.0, {}
+        for batch in batches:
+            if shape_key(batch) in self.compiled:
+                continue
+            placed = parallel.put(batch, self.sharding)
+            start = time.perf_counter()
+            with self._context():
+                compiled = jitted.lower(self.state, placed).compile()
+            seconds += time.perf_counter() - start
+            self.compiled[shape_key(batch)] = compiled
+        return seconds
+
+    def export(self) -> dict:
+        """Write the parameters under the peer's names, and the examples' ids."""
+        arrays = convert.flat(jax.device_get(self.state.params))
+        save_file(convert.TO_PEER[self.case.family](arrays), self.plan.weights)
+        if self.feed:
+            real.save_ids(self.feed.train.rows.pieces, self.plan.ids)
+        return {}
+
+    def check(self) -> dict:
+        """Return the loss before the first step, on the examples both sides read."""
+        pieces, params = self.feed.train.rows.pieces, self.state.params
+        return {"losses": [real.loss_of_first(self.built, pieces, params)]}
+
+    def run(self, warm: int, steps: int, seconds: float) -> dict:
+        """Return the time of `steps` steps, fewer where they outlast `seconds`.
+
+        `warm` steps go before, untimed. `slots` count padding, `tokens` do not.
+        """
+        for _ in range(warm):
+            self._step()
+        jax.block_until_ready(self.state)
+        losses, counts = [], np.zeros(3, np.int64)
+        start = time.perf_counter()
+        while len(losses) < steps:
+            if losses and time.perf_counter() - start > seconds:
+                break
+            loss, batch = self._step()
+            losses.append(loss)
+            counts += _counts(batch)
+            if len(losses) > IN_FLIGHT:
+                jax.block_until_ready(losses[-1 - IN_FLIGHT])
+        jax.block_until_ready(self.state)
+        elapsed = time.perf_counter() - start
+        slots, tokens, examples = counts.tolist()
+        per_step = flops_of(self.case, self.built)
+        done = self.feed.flops_per_slot * slots if self.feed else per_step * len(losses)
+        return {
+            "seconds": elapsed,
+            "losses": [float(loss) for loss in losses],
+            "slots": slots,
+            "tokens": tokens,
+            "examples": examples,
+            "flops": done,
+        }
+
+    def _step(self):
+        batch = next(self.batches) if self.fixed is None else self.fixed
+        with self._context():
+            placed = parallel.put(batch, self.sharding)
+            update = self.compiled[shape_key(batch)]
+            self.state, metrics = update(self.state, placed)
+        return metrics["loss"], batch
+
+    def peak(self, seconds: float) -> dict:
+        """Return FLOP/s: the chip's published ones, or measured by a product here."""
+        dtype = jnp.dtype(self.built.model.cfg.dtype)
+        known = chips.peak_flops(jax.devices()[0], dtype)
+        return {
+            "peak": known or chips.measured_matmul_peak(seconds),
+            "known": bool(known),
+        }
+
+    def memory(self) -> dict:
+        """Return the peak memory in MiB, of a GPU where there is one."""
+        stats = jax.devices()[0].memory_stats() or {}
+        used = stats.get("peak_bytes_in_use")
+        return {"peak_mb": used / 2**20 if used else sides.peak_memory()}
+
+
+def _counts(batch) -> np.ndarray:
+    """Return (slots, slots with a token, rows or gathered examples)."""
+    places = [v for k, v in batch.items() if k in ("positions", "source_positions")]
+    slots = sum(p.size for p in places)
+    tokens = sum(int((p >= 0).sum()) for p in places)
+    return np.asarray([slots, tokens, int(batch["weights"].sum())], np.int64)
+
+
+def main() -> None:
+    """Answer the parent until it closes the pipe."""
+    training = Training()
+    names = ("setup", "export", "check", "run", "peak", "memory")
+    sides.serve({name: getattr(training, name) for name in names})
+
+
+if __name__ == "__main__":
+    main()

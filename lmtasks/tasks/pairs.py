@@ -1,0 +1,33 @@
+"""One's own pairs of texts with a class: records {"text", "pair", "label"}.
+
+For inference, paraphrase or answer selection. The columns are named by
+config.data.fields; labels are what the training split holds.
+"""
+
+from lmtasks.data import examples
+from lmtasks.data import labels
+from lmtasks.data import sources
+from lmtasks.metrics import classification
+from lmtasks.tasks import base
+
+
+def example(record: base.Record) -> examples.Labelled:
+    """Return the two texts with their class."""
+    label = labels.name(record["label"])
+    return examples.Labelled(record["text"], label, record["pair"])
+
+
+TASK = base.Task(
+    source=sources.Source(),
+    example=example,
+    kind=examples.Labelled,
+    metrics=(classification.accuracy, classification.precision_recall_f1),
+    prompt="First: {text} Second: {pair} Relation:",
+    objective="classify",
+    samples=(
+        {"text": "the cat sleeps", "pair": "a cat is asleep", "label": "same"},
+        {"text": "the cat sleeps", "pair": "the dog barks", "label": "other"},
+        {"text": "it rains hard", "pair": "there is heavy rain", "label": "same"},
+        {"text": "it rains hard", "pair": "he reads a book", "label": "other"},
+    ),
+)

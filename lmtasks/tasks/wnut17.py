@@ -1,0 +1,28 @@
+"""WNUT-17: emerging entities in posts on the web. (Derczynski et al., 2017)
+
+A folder of train.conll, validation.conll and test.conll: word TAB tag, in IOB2.
+"""
+
+import dataclasses
+
+from lmtasks.data import sources
+from lmtasks.tasks import tagging
+
+TYPES = ("corporation", "creative-work", "group", "location", "person", "product")
+
+TASK = dataclasses.replace(
+    tagging.TASK,
+    source=sources.Source(files={"*": "{split}.conll"}),
+    labels=("O", *(f"{mark}-{name}" for name in TYPES for mark in "BI")),
+    samples=(
+        {
+            "words": ["off", "to", "Lake", "Vesna", "with", "Tomas", "!"],
+            "tags": ["O", "O", "B-location", "I-location", "O", "B-person", "O"],
+        },
+        {
+            "words": ["the", "Brightphone", "is", "sold", "out"],
+            "tags": ["O", "B-product", "O", "O", "O"],
+        },
+        {"words": ["so", "tired", "today"], "tags": ["O", "O", "O"]},
+    ),
+)
