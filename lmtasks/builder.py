@@ -6,15 +6,14 @@ Everything a user can get wrong in a config is found here, before the first comp
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import pathlib
-import pkgutil
 import typing
 
 from ml_collections import ConfigDict
 
-from lmtasks import families
+from lmtasks import presets
+from lmtasks import schema
 from lmtasks import tasks
 from lmtasks import tokenizers
 from lmtasks.data import chat
@@ -23,7 +22,6 @@ from lmtasks.data import features
 from lmtasks.data import pack
 from lmtasks.data import sources
 from lmtasks.decode import sampling
-from lmtasks.models import config as shapes
 from lmtasks.models import model as models
 from lmtasks.objectives import base as objectives
 from lmtasks.objectives import classify
@@ -33,13 +31,6 @@ from lmtasks.tasks import base as task_base
 from lmtasks.training import optim as optimizers
 from lmtasks.training import parallel
 from lmtasks.types import ARCHITECTURES
-
-# The preset of an architecture when the config names none.
-DEFAULT_PRESETS = {
-    "encoder": "bert/mini",
-    "decoder": "llama/mini",
-    "encoder_decoder": "t5/mini",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,14 +75,14 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     decode = decode_of(config)
     optim = typed(optimizers.Optim, config.optim)
     mesh = typed(parallel.Parallel, config.parallel)
-    cfg = shape_of(config)  # checked before any data is read
+    cfg = presets.shape_of(config)  # checked before any data is read
     optimizers.schedule(optim, config.train.steps)
     if name == "classify" and not task.labels:
         task = with_labels(task, config, options)
     tokenizer = tokenizer_of(config, task, options, folder)
     decode = dataclasses.replace(decode, stop_ids=stop_ids(tokenizer))
     objective = objective_of(name, config, task, decode)
-    model = model_of(config, cfg, objective, tokenizer)
+    model = presets.model_of(config, cfg, objective, tokenizer)
     return Run(config, task, tokenizer, objective, model, options, optim, mesh, decode)
 
 
@@ -108,7 +99,9 @@ def typed(cls, section: ConfigDict):
 def check_values(config: ConfigDict) -> None:
     """Raise ValueError for numbers and names that no run can have."""
     if config.architecture not in ARCHITECTURES:
-        raise ValueError(unknown("architecture", config.architecture, ARCHITECTURES))
+        raise ValueError(
+            schema.unknown("architecture", config.architecture, ARCHITECTURES)
+        )
     least = {
         "train.steps": 1, "train.batch_size": 1, "train.accumulate": 1,
         "data.length": 4, "data.source_length": 1, "eval.batch_size": 1,
@@ -131,7 +124,7 @@ def check_values(config: ConfigDict) -> None:
     for key, accepted in choices.items():
         section, name = key.split(".")
         if config[section][name] not in accepted:
-            raise ValueError(unknown(key, config[section][name], accepted))
+            raise ValueError(schema.unknown(key, config[section][name], accepted))
     if not 0 <= config.train.ema < 1:
         raise ValueError(f"train.ema={config.train.ema} must be at least 0 and below 1")
     if config.train.batch_size % config.train.accumulate:
@@ -143,31 +136,27 @@ def check_values(config: ConfigDict) -> None:
         raise ValueError("eval.ema=True needs averaged parameters: set train.ema")
 
 
-def unknown(key: str, given, accepted) -> str:
-    """Return the sentence for a name that is not known, with the nearest one."""
-    near = difflib.get_close_matches(str(given), [str(a) for a in accepted], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"{key}={given!r} is not one of {', '.join(map(str, accepted))}{hint}"
-
-
-def modules_of(package) -> list[str]:
-    """Return the names of a package's modules, `base` left out."""
-    found = (m.name for m in pkgutil.iter_modules(package.__path__))
-    return sorted(name for name in found if name != "base")
-
-
 def task_of(config: ConfigDict) -> task_base.Task:
     """Return the task module's TASK, with labels and prompt of the config."""
-    names = modules_of(tasks)
+    names = schema.modules_of(tasks)
     if config.task not in names:
-        raise ValueError(unknown("task", config.task, names) + "; see `lmtasks tasks`")
+        raise ValueError(
+            schema.unknown("task", config.task, names) + "; see `lmtasks tasks`"
+        )
     task = importlib.import_module(f"{tasks.__name__}.{config.task}").TASK
     if config.data.labels:
         labels = tuple(str(label) for label in config.data.labels)
         task = dataclasses.replace(task, labels=labels)
+    if config.prompt.text and task.kind is kinds.Turns:
+        raise ValueError(
+            f"prompt.text does nothing for task={config.task!r}, whose records hold "
+            "whole prompts; leave it unset or change the records"
+        )
     if config.prompt.text:
         task = dataclasses.replace(task, prompt=config.prompt.text)
-    if task.samples:  # a prompt that names a missing field fails here, not in step 1
+    if (
+        task.samples and task.kind is not kinds.Turns
+    ):  # a prompt that names a missing field fails here, not in step 1
         chat.prompt_text(task.example(task.samples[0]), task.prompt)
     return task
 
@@ -282,72 +271,6 @@ def objective_of(name: str, config: ConfigDict, task, decode: sampling.Decode):
     if name == "generate":
         return generate.Generate(setting, decode)
     return classify.make(setting, config.prompt.label_norm)
-
-
-def preset_of(name: str, architecture: str) -> shapes.TransformerConfig:
-    """Return the shape FAMILY/SIZE; "" is the mini one of the architecture."""
-    name = name or DEFAULT_PRESETS[architecture]
-    family, _, size = name.partition("/")
-    names = modules_of(families)
-    if family not in names:
-        raise ValueError(unknown("model.preset's family", family, names))
-    module = importlib.import_module(f"{families.__name__}.{family}")
-    if size not in module.PRESETS:
-        known = [f"{family}/{one}" for one in module.PRESETS]
-        raise ValueError(unknown("model.preset", name, known))
-    return module.PRESETS[size]
-
-
-def shape_of(config: ConfigDict) -> shapes.TransformerConfig:
-    """Return the preset with the config's own values on top."""
-    cfg = preset_of(config.model.preset, config.architecture)
-    parts = {"attention": cfg.attention, "norm": cfg.norm, "positions": cfg.positions}
-    changes = {}
-    for key, part in parts.items():
-        changes[key] = dataclasses.replace(part, **_given(config.model[key]))
-    own = _given(config.model)
-    skip = {"preset", *parts}
-    changes |= {key: value for key, value in own.items() if key not in skip}
-    # A narrower model keeps no head dim or scale that belonged to the preset's width.
-    if "width" in own and "head_scale" not in own and cfg.head_scale != 1:
-        changes["head_scale"] = own["width"] ** -0.5
-    return dataclasses.replace(cfg, **changes)
-
-
-def _given(section: ConfigDict) -> dict:
-    values = {key: section[key] for key in section}
-    return {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in values.items()
-        if value is not None and not isinstance(value, ConfigDict)
-    }
-
-
-def model_of(config, cfg, objective, tokenizer) -> models.Model:
-    """Return the model with its vocabulary and head set, and lengths checked."""
-    vocab = config.model.vocab
-    if vocab is not None and vocab < tokenizer.size:
-        raise ValueError(
-            f"model.vocab={vocab} is smaller than the tokenizer's {tokenizer.size} "
-            "pieces; raise it or leave it unset"
-        )
-    cfg = dataclasses.replace(cfg, vocab=vocab or tokenizer.size)
-    needed = config.data.length
-    if config.architecture == "encoder_decoder":
-        needed = max(needed, config.data.source_length)
-    if objective.writes:
-        prompt = config.data.length if config.architecture == "decoder" else 1
-        needed = max(needed, prompt + config.decode.max_tokens)
-    if cfg.positions.kind == "learned" and needed > cfg.positions.size:
-        if config.model.positions.size is None:  # a preset from scratch may grow
-            positions = dataclasses.replace(cfg.positions, size=needed)
-            cfg = dataclasses.replace(cfg, positions=positions)
-        else:
-            raise ValueError(
-                f"model.positions.size={cfg.positions.size} is too small: data.length "
-                f"and decode.max_tokens need {needed} positions"
-            )
-    return models.Model(config.architecture, cfg, objective.head, objective.classes)
 
 
 def buckets_of(config: ConfigDict, length: int) -> tuple[int, ...]:

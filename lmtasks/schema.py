@@ -7,6 +7,7 @@ import difflib
 import importlib
 import importlib.util
 import pathlib
+import pkgutil
 import re
 
 from ml_collections import ConfigDict
@@ -88,6 +89,19 @@ def _fill(config: ConfigDict, values: dict, prefix: str = "") -> None:
             config[key] = tuple(value) if isinstance(value, list) else value
         else:
             raise ValueError(_unknown(prefix + key))
+
+
+def unknown(key: str, given, accepted) -> str:
+    """Return the sentence for a name that is not known, with the nearest one."""
+    near = difflib.get_close_matches(str(given), [str(a) for a in accepted], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"{key}={given!r} is not one of {', '.join(map(str, accepted))}{hint}"
+
+
+def modules_of(package) -> list[str]:
+    """Return the names of a package's modules, `base` left out."""
+    found = (m.name for m in pkgutil.iter_modules(package.__path__))
+    return sorted(name for name in found if name != "base")
 
 
 def keys_of(config: ConfigDict, prefix: str = "") -> dict[str, object]:

@@ -25,7 +25,7 @@ from lmtasks.training import workdir
 TINY = {
     "model.width": 16, "model.layers": 1, "model.mlp": 32,
     "model.attention.heads": 2, "model.attention.head_dim": 0,
-    "data.length": 32, "data.source_length": 32,
+    "data.length": 48, "data.source_length": 48,
     "train.steps": 4, "train.batch_size": 8, "optim.warmup_steps": 1,
     "eval.every": 2, "eval.batch_size": 8, "log.every": 1,
     "checkpoint.every": 2, "decode.max_tokens": 4, "decode.samples": 1,

@@ -27,30 +27,34 @@ def _joined(parts, spare=2):
     return dict(zip(("tokens", "positions", "segments"), rows, strict=True))
 
 
+def _apart(pieces, prefix=""):
+    """Return one padded row for each (tokens, positions)."""
+    wide = max(len(tokens) for tokens, _ in pieces)
+    tokens = [np.pad(t, (0, wide - len(t))) for t, _ in pieces]
+    places = [np.pad(p, (0, wide - len(p)), constant_values=-1) for _, p in pieces]
+    name = prefix.removesuffix("_") or "tokens"
+    return {name: np.stack(tokens), f"{prefix}positions": np.stack(places)}
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("architecture", ["encoder", "decoder", "encoder_decoder"])
 def test_packed_examples_have_the_logits_they_have_apart(architecture, kind):
     one = tiny.model(architecture, positions={"kind": kind}, attention={"window": (4,)})
-    params, lengths, sources = tiny.draw(one), (5, 3), (2, 6)
-    target, source = _side(lengths, 0), _side(sources, 1)
+    params, lengths = tiny.draw(one), (5, 3)
+    target, source = _side(lengths, 0), _side((2, 6), 1)
     packed = _joined(target)
+    apart = _apart(list(zip(target[0], target[1], strict=True)))
     if architecture == "encoder_decoder":
-        packed |= {
-            "source" if k == "tokens" else f"source_{k}": v
-            for k, v in _joined(source, spare=1).items()
-        }
-    got, begin = tiny.logits(one, params, packed)[0], 0
-    for i, n in enumerate(lengths):
-        alone = {"tokens": target[0][i][None], "positions": target[1][i][None]}
-        if architecture == "encoder_decoder":
-            alone |= {"source": source[0][i][None]}
-            alone |= {"source_positions": source[1][i][None]}
-        wanted = tiny.logits(one, params, alone)[0]
-        np.testing.assert_allclose(got[begin : begin + n], wanted, atol=1e-4)
-        begin += n
+        side = _joined(source, spare=1)
+        packed |= {f"source_{k}": v for k, v in side.items() if k != "tokens"}
+        packed["source"] = side["tokens"]
+        apart |= _apart(list(zip(source[0], source[1], strict=True)), "source_")
+    got, wanted = tiny.logits(one, params, packed)[0], tiny.logits(one, params, apart)
+    np.testing.assert_allclose(got[:5], wanted[0], atol=1e-4)
+    np.testing.assert_allclose(got[5:8], wanted[1, :3], atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["learned", "rotary", "t5", "alibi"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("architecture", ["decoder", "encoder_decoder"])
 def test_options_after_a_shared_prompt_score_as_they_do_apart(architecture, kind):
     """The prompt is segment 0; each option goes on from its last position."""
@@ -59,21 +63,19 @@ def test_options_after_a_shared_prompt_score_as_they_do_apart(architecture, kind
     tokens, places, segments = _side((prompt, *options), 0, (0, 1, 2, 3))
     places = [places[0], *(place + prompt for place in places[1:])]
     packed = _joined((tokens, places, segments))
-    source = {}
+    whole = [np.concatenate([tokens[0], t]) for t in tokens[1:]]
+    apart = _apart([(t, np.arange(len(t), dtype=np.int32)) for t in whole])
     if architecture == "encoder_decoder":
-        sides = _side((5,), 1)
-        source = {"source": sides[0][0][None], "source_positions": sides[1][0][None]}
+        (source,), (at,), _ = _side((5,), 1)
+        packed |= _apart([(source, at)], "source_")
         packed["source_segments"] = np.zeros((1, 5), np.int32)
-    got, begin = tiny.logits(one, params, packed | source)[0], prompt
-    for i, n in enumerate(options, start=1):
-        alone = {
-            "tokens": np.concatenate([tokens[0], tokens[i]])[None],
-            "positions": np.arange(prompt + n, dtype=np.int32)[None],
-        }
-        wanted = tiny.logits(one, params, alone | source)[0]
-        np.testing.assert_allclose(got[begin : begin + n], wanted[prompt:], atol=1e-4)
-        np.testing.assert_allclose(got[:prompt], wanted[:prompt], atol=1e-4)
-        begin += n
+        apart |= _apart([(source, at)] * 3, "source_")
+    got, wanted = tiny.logits(one, params, packed)[0], tiny.logits(one, params, apart)
+    ends = np.cumsum((prompt, *options))
+    for i, n in enumerate(options):
+        option = got[ends[i] : ends[i + 1]]
+        np.testing.assert_allclose(option, wanted[i, prompt : prompt + n], atol=1e-4)
+        np.testing.assert_allclose(got[:prompt], wanted[i, :prompt], atol=1e-4)
 
 
 def test_the_order_of_packed_examples_changes_nothing():

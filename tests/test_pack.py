@@ -72,14 +72,21 @@ def test_a_plan_fills_the_oldest_bin_with_room_largest_first():
 
 
 @quickly
-@hypothesis.given(sizes=SIZES, most=st.integers(1, 6))
-def test_a_plan_places_each_row_once_within_every_capacity(sizes, most):
+@hypothesis.given(sizes=SIZES)
+def test_a_plan_places_each_row_once_within_every_capacity(sizes):
     sizes = np.array(sizes)
-    bins = pack.plan(sizes, CAPACITY, most=most)
+    bins = pack.plan(sizes, CAPACITY)
     assert sorted(i for one in bins for i in one) == list(range(len(sizes)))
     for one in bins:
-        assert (sizes[one].sum(axis=0) <= CAPACITY).all()
-        assert 1 <= len(one) <= most
+        assert one and (sizes[one].sum(axis=0) <= CAPACITY).all()
+
+
+@quickly
+@hypothesis.given(sizes=SIZES, most=st.integers(1, 6))
+def test_a_bin_holds_no_more_rows_than_asked(sizes, most):
+    bins = pack.plan(np.array(sizes), CAPACITY, most=most)
+    assert sorted(i for one in bins for i in one) == list(range(len(sizes)))
+    assert max(len(one) for one in bins) <= most
 
 
 @quickly
@@ -161,7 +168,7 @@ def test_packed_rows_are_full_where_only_the_length_limits_them():
         lambda text: examples.Labelled(text, "a"),
     )
     rows = pack.PackedRows(found, 64, 64)
-    assert rows.fill > 0.95
+    assert rows.fill > 0.9
     # What is gathered before the head stays a small part of the row.
     assert rows.weighted <= 64 // 4
 

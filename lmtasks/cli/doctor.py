@@ -166,14 +166,11 @@ def _workdir(name: str) -> list[Check]:
 
 def _cache() -> Check:
     try:
-        import jax
+        from lmtasks.training import runtime
 
-        folder = jax.config.jax_compilation_cache_dir
+        folder = runtime.enable_compile_cache()
     except ImportError:
         return NOTE, "compile cache", "unknown, as jax is missing"
-    if not folder:
-        said = "off; JAX_COMPILATION_CACHE_DIR=DIR keeps compiled programs"
-        return NOTE, "compile cache", said
     path = pathlib.Path(folder).expanduser()
     if not path.is_dir():
         return OK, "compile cache", f"{path}, not there yet"

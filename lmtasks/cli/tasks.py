@@ -133,7 +133,8 @@ def _data(source: sources.Source) -> str:
         ways.append("made by the task itself")
     if source.files:
         named = [f"{split}: {file}" for split, file in source.files.items()]
-        ways.append(f"config.data.dir with {', '.join(named).replace('*', 'split')}")
+        said = ", ".join(named).replace("*: ", "")
+        ways.append(f"config.data.dir with {said}")
     if source.tfds:
         ways.append(f"TFDS {source.tfds}")
     return "; or ".join(ways) or "files of your own: config.data.dir or data.files"

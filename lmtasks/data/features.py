@@ -109,7 +109,7 @@ def read_example(records, index: int, example_of) -> examples.Example:
     """Return record `index` as an example; a record of the wrong form names itself."""
     try:
         return example_of(records[index])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{records.where(index)}: the record does not have the form of the task "
             f"({type(error).__name__}: {error}); its keys are "

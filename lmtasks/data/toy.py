@@ -202,7 +202,8 @@ def _question(rng, world: _World) -> tuple[list[str], list[str]]:
 
 
 def _turns(rng):
-    world = _world(rng)
+    # One relation, as below: with two the slot is a parity, and copying comes on top.
+    world = _world(rng, ("behind",))
     places, things = _question(rng, world)
     turns = [
         ("user", f"{world.fact} what is {places[0]} ?"),
@@ -215,7 +216,7 @@ def _turns(rng):
 
 
 def _labelled(rng):
-    # With one relation: two would make it a parity of three, slow to learn.
+    # One relation: two would make the label a parity of three bits, slow to learn.
     world = _world(rng, ("behind",))
     label = _pick(rng, LABELS)
     asked = world.front if label == "yes" else world.back

@@ -25,7 +25,7 @@ _MONEY = re.compile(r"(?<![\w])([-+]?)[$\u20ac\u00a3]\s*")
 def extract(text: str) -> str:
     """Return the final answer of a text, "" if it holds none.
 
-    The last "#### ..." or "The answer is ..." line; else the last time or number of the text.
+    The last "#### ..." or "The answer is ..." line; else the last time or number.
 
     >>> extract("5 - 2 = 3. The answer is 3.")
     '3'

@@ -62,7 +62,12 @@ def mcc(
         ValueError: the examples are multi-label.
     """
     pairs = list(inputs.labels(predictions, scored))
-    _refuse_sets(pairs, "mcc")
+    several = isinstance(pairs[0][0], tuple)
+    if several:
+        raise ValueError(
+            "mcc needs one label per example and these have several; use accuracy or "
+            "precision_recall_f1."
+        )
     gold, said, _ = _arrays(pairs)
     if len({*gold, *said}) == 1:
         return {"mcc": 0.0}
@@ -74,34 +79,26 @@ def calibration(
     scored: Sequence[examples.Example],
     bins: int = 15,
 ) -> dict[str, float]:
-    """Return {"ece", "brier"} from the "scores" (label -> probability).
+    """Return {"ece", "brier"} over the predictions with "scores", {} if there are none.
 
-    ECE: mean distance of confidence and accuracy over `bins` equal widths, weighted
-    by size (Guo et al., 2017, arXiv:1706.04599). Brier: mean over examples of the
-    squared error summed over classes (Brier, 1950), 0 to 2.
-
-    Raises:
-        ValueError: a prediction without "scores", or multi-label examples.
+    Scores are label -> probability. ECE: mean distance of confidence and accuracy over
+    `bins` equal widths, weighted by size (Guo et al., 2017, arXiv:1706.04599). Brier:
+    mean over examples of the squared error summed over classes (Brier, 1950). Several
+    labels per example: {}.
     """
     pairs = list(inputs.labels(predictions, scored))
-    _refuse_sets(pairs, "calibration")
     confidence, right, brier = [], [], []
-    for i, (prediction, (label, _)) in enumerate(zip(predictions, pairs)):
+    for prediction, (label, _) in zip(predictions, pairs, strict=True):
         scores = prediction.get("scores")
-        if not scores:
-            raise ValueError(
-                f'prediction {i} has no "scores"; calibration needs the probability '
-                "of every label."
-            )
+        if not scores or isinstance(label, tuple):
+            continue
         best = max(scores, key=scores.get)
         confidence.append(scores[best])
         right.append(best == label)
-        brier.append(
-            sum(
-                (scores.get(name, 0.0) - (name == label)) ** 2
-                for name in {*scores, label}
-            )
-        )
+        errors = (scores.get(name, 0.0) - (name == label) for name in {*scores, label})
+        brier.append(sum(error**2 for error in errors))
+    if not brier:
+        return {}
     ece = _calibration_error(np.array(confidence), np.array(right, float), bins)
     return {"ece": ece, "brier": float(np.mean(brier))}
 
@@ -125,13 +122,3 @@ def _arrays(pairs) -> tuple[typing.Any, typing.Any, typing.Any]:
     coder = preprocessing.MultiLabelBinarizer(classes=names)
     gold, said = (coder.fit_transform([pair[i] for pair in sets]) for i in (0, 1))
     return gold, said, None
-
-
-def _refuse_sets(pairs, name: str) -> None:
-    """Refuse multi-label examples where a metric has no meaning for them."""
-    several = isinstance(pairs[0][0], tuple)
-    if several:
-        raise ValueError(
-            f"{name} needs one label per example and these have several; use accuracy "
-            "or precision_recall_f1."
-        )

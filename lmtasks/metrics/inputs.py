@@ -32,6 +32,21 @@ def check(
         )
 
 
+def has_gold(example: examples.Example) -> bool:
+    """Return whether the example carries what a prediction is compared with.
+
+    The metrics refuse examples without; leave those out, and count them, before.
+    """
+    if isinstance(example, examples.Turns):
+        last = example.turns[-1:]
+        return bool(example.references) or any(t.role == "assistant" for t in last)
+    if isinstance(example, examples.Choice):
+        return example.answer >= 0
+    if isinstance(example, examples.Tagged):
+        return bool(example.tags)
+    return getattr(example, "label", ()) is not None
+
+
 def labels(
     predictions: Sequence[Prediction], scored: Sequence[examples.Example]
 ) -> Iterator[tuple[typing.Any, typing.Any]]:

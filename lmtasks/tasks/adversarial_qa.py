@@ -1,4 +1,4 @@
-"""AdversarialQA: questions written so that models fail. (Bartolo et al., 2020)
+"""AdversarialQA: questions that models fail on. (Bartolo et al., 2020)
 
 Every question has an answer. A folder of train.json, validation.json and test.json as
 SQuAD v1.1 writes them.

@@ -30,7 +30,11 @@ TASK = base.Task(
     ),
     example=example,
     kind=examples.Labelled,
-    metrics=(classification.accuracy, classification.precision_recall_f1),
+    metrics=(
+        classification.accuracy,
+        classification.precision_recall_f1,
+        classification.calibration,
+    ),
     prompt="Article: {text} Topic:",
     labels=LABELS,
     objective="classify",
@@ -52,7 +56,7 @@ TASK = base.Task(
         },
         {
             "title": "A telescope for the far side",
-            "description": "Engineers tested the folding mirror of a lunar observatory.",
+            "description": "Engineers tested the mirror of a lunar observatory.",
             "label": "4",
         },
     ),

@@ -1,4 +1,4 @@
-"""BANKING77: which of 77 intents has a bank's customer? (Casanueva et al., 2020)
+"""BANKING77: which of 77 intents has the customer? (Casanueva et al., 2020)
 
 A folder of train.csv, validation.csv and test.csv with the header text,category.
 """

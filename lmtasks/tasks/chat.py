@@ -1,4 +1,6 @@
-"""Conversations of one's own, in any of three forms, told apart by their keys.
+"""One's own conversations.
+
+They have one of three forms, told apart by their keys:
 
     {"messages": [{"role": "user", "content": ".."}, ..]}
     {"conversations": [{"from": "human", "value": ".."}, ..]}, also with "system"
@@ -85,25 +87,29 @@ TASK = base.Task(
     samples=(
         {
             "messages": [
-                {"role": "system", "content": "You answer in one word."},
+                {"role": "system", "content": "You answer in two words."},
                 {"role": "user", "content": "What colour is grass?"},
-                {"role": "assistant", "content": "Green."},
+                {"role": "assistant", "content": "Mostly green."},
                 {"role": "user", "content": "And the sky?"},
-                {"role": "assistant", "content": "Blue."},
+                {"role": "assistant", "content": "Often blue."},
             ]
         },
         {
             "conversations": [
                 {"from": "human", "value": "Say hello."},
-                {"from": "gpt", "value": "Hello!"},
+                {"from": "gpt", "value": "Hello, friend!"},
             ],
             "system": "Be polite.",
         },
-        {"instruction": "Add the numbers.", "input": "2 and 3", "output": "5"},
+        {
+            "instruction": "Add the numbers.",
+            "input": "2 and 3",
+            "output": "They make 5.",
+        },
         {
             "instruction": "And times two?",
             "input": "",
-            "output": "Ten.",
+            "output": "That is ten.",
             "history": [["What is two and three?", "Five."]],
         },
     ),

@@ -1,7 +1,8 @@
-"""One's own multiple choice: records {"context", "options", "answer"}.
+"""One's own multiple choice.
 
-Options are a list, or the columns A, B, C, ...; the answer is the right option's text,
-its letter, or its number from 0 (-1 = unknown).
+Records are {"context", "options", "answer"}. Options are a list, or the columns A, B,
+C, ...; the answer is the right option's text, its letter, or its number from 0 (-1 =
+unknown).
 """
 
 import string

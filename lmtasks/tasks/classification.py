@@ -1,7 +1,8 @@
-"""One's own texts with a class: records {"text", "label"}.
+"""One's own texts with a class.
 
-The columns are named by config.data.fields.text and .label; labels are what the training
-split holds, unless config.data.labels lists them. A list of labels is multi-label.
+Records are {"text", "label"}. The columns are named by config.data.fields.text and
+.label; labels are what the training split holds, unless config.data.labels lists them.
+A list of labels is multi-label.
 """
 
 from lmtasks.data import examples
@@ -20,7 +21,11 @@ TASK = base.Task(
     source=sources.Source(),
     example=example,
     kind=examples.Labelled,
-    metrics=(classification.accuracy, classification.precision_recall_f1),
+    metrics=(
+        classification.accuracy,
+        classification.precision_recall_f1,
+        classification.calibration,
+    ),
     prompt="Text: {text} Class:",
     objective="classify",
     samples=(

@@ -1,8 +1,9 @@
-"""One's own questions with an answer inside a text, as SQuAD v1 and v2 files hold them.
+"""One's own questions with an answer inside a text.
 
-Records are {"question", "context", "answers"}, answers being (text, first character)
-pairs, none for a question the text does not answer; or {"question", "context",
-"answer"} with the answer's text, found where it first occurs ("" = no answer).
+As SQuAD v1 and v2 files hold them. Records are {"question", "context", "answers"},
+answers being (text, first character) pairs, none for a question the text does not
+answer; or {"question", "context", "answer"} with the answer's text, found where it
+first occurs ("" = no answer).
 """
 
 from lmtasks.data import examples

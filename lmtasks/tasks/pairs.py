@@ -1,7 +1,7 @@
-"""One's own pairs of texts with a class: records {"text", "pair", "label"}.
+"""One's own pairs of texts with a class.
 
-For inference, paraphrase or answer selection. The columns are named by
-config.data.fields; labels are what the training split holds.
+For inference, paraphrase or answer selection. Records are {"text", "pair", "label"};
+the columns are named by config.data.fields, labels are what the training split holds.
 """
 
 from lmtasks.data import examples
@@ -21,7 +21,11 @@ TASK = base.Task(
     source=sources.Source(),
     example=example,
     kind=examples.Labelled,
-    metrics=(classification.accuracy, classification.precision_recall_f1),
+    metrics=(
+        classification.accuracy,
+        classification.precision_recall_f1,
+        classification.calibration,
+    ),
     prompt="First: {text} Second: {pair} Relation:",
     objective="classify",
     samples=(

@@ -1,7 +1,7 @@
-"""Python's own reference and readable modules: text that needs no download.
+"""Python's own reference and readable modules.
 
-Every Python brings it along; it differs between versions, so numbers measured on it do
-not compare.
+Text that needs no download: every Python brings it along. It differs between versions,
+so numbers measured on it do not compare.
 """
 
 from lmtasks.data import examples

@@ -60,7 +60,11 @@ TASK = base.Task(
     ),
     example=example,
     kind=examples.Labelled,
-    metrics=(classification.accuracy, classification.precision_recall_f1),
+    metrics=(
+        classification.accuracy,
+        classification.precision_recall_f1,
+        classification.calibration,
+    ),
     prompt="Premise: {text} Hypothesis: {pair} Relation:",
     labels=LABELS,
     objective="classify",

@@ -1,8 +1,9 @@
-"""One's own source and target texts: records {"source", "target"}.
+"""One's own source and target texts.
 
-For translation, summaries, questions with written answers. Two files that correspond
-line by line are parallel text: config.data.files.train=train.en+train.de. `references`
-may list further accepted targets. The source is the prompt as it stands.
+For translation, summaries, questions with written answers. Records are {"source",
+"target"}. Two files that correspond line by line are parallel text:
+config.data.files.train=train.en+train.de. `references` may list further accepted
+targets. The source is the prompt as it stands.
 """
 
 from lmtasks.data import examples
@@ -34,8 +35,12 @@ TASK = base.Task(
     ),
     prompt="",
     samples=(
-        {"source": "reverse: a b c", "target": "c b a"},
-        {"source": "reverse: x y", "target": "y x"},
-        {"source": "name a fruit", "target": "apple", "references": ["pear", "plum"]},
+        {"source": "reverse: a b c d", "target": "d c b a"},
+        {"source": "reverse: w x y z", "target": "z y x w"},
+        {
+            "source": "write it out: 2 + 3 = 5",
+            "target": "two plus three is five",
+            "references": ["two and three makes five"],
+        },
     ),
 )

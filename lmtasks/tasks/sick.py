@@ -1,4 +1,4 @@
-"""SICK: does one sentence entail, contradict or leave open another?
+"""SICK: does a sentence entail or contradict another?
 
 Marelli et al., 2014 (SemEval task 1). A folder of train.tsv, validation.tsv and
 test.tsv with the header pair_ID, sentence_A, sentence_B, relatedness_score,
@@ -24,7 +24,11 @@ TASK = base.Task(
     source=sources.Source(files={"*": "{split}.tsv"}),
     example=example,
     kind=examples.Labelled,
-    metrics=(classification.accuracy, classification.precision_recall_f1),
+    metrics=(
+        classification.accuracy,
+        classification.precision_recall_f1,
+        classification.calibration,
+    ),
     prompt="Premise: {text} Hypothesis: {pair} Relation:",
     labels=LABELS,
     objective="classify",

@@ -30,6 +30,7 @@ TASK = base.Task(
         classification.accuracy,
         classification.precision_recall_f1,
         classification.mcc,
+        classification.calibration,
     ),
     prompt="Review: {text} Sentiment:",
     labels=LABELS,

@@ -1,7 +1,8 @@
-"""One's own words with tags: records {"words", "tags"}, such as CoNLL files hold.
+"""One's own words with tags.
 
-Both are lists, or strings of words apart by spaces. Entity scores are computed where
-the tags name entities, in any of the schemes IO, IOB1, IOB2, IOBES.
+Records are {"words", "tags"}, such as CoNLL files hold; both are lists, or strings of
+words apart by spaces. Entity scores are computed where the tags name entities, in any
+of the schemes IO, IOB1, IOB2, IOBES.
 """
 
 from lmtasks.data import examples

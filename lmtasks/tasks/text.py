@@ -1,8 +1,9 @@
-"""One's own plain text: records {"text"}, lines of a .txt file, or whole documents.
+"""One's own plain text.
 
-config.data.format says what a record of a .txt file is: txt (a line), paragraphs
-(a block between empty lines) or document (the file). A pattern in config.data.files
-takes many files: config.data.files.train="books/*.txt".
+Records are {"text"}, lines of a .txt file, or whole documents. config.data.format says
+what a record of a .txt file is: txt (a line), paragraphs (a block between empty lines)
+or document (the file). A pattern in config.data.files takes many files:
+config.data.files.train="books/*.txt".
 """
 
 from lmtasks.data import examples

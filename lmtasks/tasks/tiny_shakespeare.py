@@ -1,4 +1,4 @@
-"""TinyShakespeare: a million characters of plays, for models of characters.
+"""TinyShakespeare: a million characters of plays.
 
 TFDS tiny_shakespeare, or a folder of train.txt, validation.txt and test.txt, each read
 as one document; for a file of another name set config.data.files.train=input.txt.

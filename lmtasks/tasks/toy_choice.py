@@ -1,4 +1,4 @@
-"""A small world with two sentences: which of them is true?"""
+"""A small world with two sentences: which is true?"""
 
 import dataclasses
 

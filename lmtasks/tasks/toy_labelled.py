@@ -1,4 +1,4 @@
-"""A small world with a question to answer by yes or no: is it in front?"""
+"""A small world: is a thing in front, yes or no?"""
 
 import dataclasses
 

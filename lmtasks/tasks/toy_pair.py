@@ -1,4 +1,4 @@
-"""A row of things and a question that only this row answers: which belong together?"""
+"""A row of things and a question about it alone."""
 
 from lmtasks.data import examples
 from lmtasks.data import sources

@@ -1,4 +1,4 @@
-"""A small world with a true answer, preferred, and a false one."""
+"""A small world with a true and a false answer."""
 
 from lmtasks.data import examples
 from lmtasks.data import sources

@@ -1,4 +1,4 @@
-"""A small world with a question that its words answer: what is in front?"""
+"""A small world and a question: what is in front?"""
 
 import dataclasses
 

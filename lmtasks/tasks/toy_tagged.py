@@ -1,4 +1,4 @@
-"""Names that are persons or places by the words beside them, tagged in IOB2."""
+"""Names, of a person or a place by the words beside."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A small world as text: who stands where decides who is in front."""
+"""A small world as text: who is in front?"""
 
 from lmtasks.data import examples
 from lmtasks.data import sources

@@ -1,4 +1,4 @@
-"""A small world as a conversation of one or two questions: who is in front?"""
+"""A small world as a conversation: what is in front?"""
 
 from lmtasks.data import examples
 from lmtasks.data import sources

@@ -1,4 +1,4 @@
-"""UD English EWT: universal parts of speech of web text. (Silveira et al., 2014)
+"""UD English EWT: parts of speech of web text. (Silveira et al., 2014)
 
 A folder of train.conllu, validation.conllu and test.conllu, each also .gz.
 """

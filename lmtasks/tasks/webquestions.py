@@ -1,8 +1,8 @@
-"""WebQuestions: questions answered without a text at hand. (Berant et al., 2013)
+"""WebQuestions: answers without a text at hand. (Berant et al., 2013)
 
 TFDS web_questions (a tenth of its train split is validation), or a folder of
-train.json, validation.json and test.json: qText, answers. The first answer is
-learned, all are accepted; scores are 0-100 by SQuAD's rule.
+train.json, validation.json and test.json: qText, answers. The first answer is learned,
+all are accepted; scores are 0-100 by SQuAD's rule.
 """
 
 from lmtasks.data import examples

@@ -1,4 +1,4 @@
-"""WikiText-2: good articles of Wikipedia, already in tokens. (Merity et al., 2017)
+"""WikiText-2: Wikipedia articles, already in tokens. (Merity et al., 2017)
 
 A folder of train_from_valid.txt, validation_from_valid.txt and test_a.txt; other files
 by config.data.files.train=wiki.train.txt and so on. A record is one article, from its

@@ -1,4 +1,4 @@
-"""WNUT-17: emerging entities in posts on the web. (Derczynski et al., 2017)
+"""WNUT-17: rare entities in posts on the web. (Derczynski et al., 2017)
 
 A folder of train.conll, validation.conll and test.conll: word TAB tag, in IOB2.
 """

@@ -1,4 +1,4 @@
-"""XQuAD, English: questions on paragraphs of Wikipedia. (Artetxe et al., 2020)
+"""XQuAD: English questions on Wikipedia. (Artetxe et al., 2020)
 
 240 paragraphs of SQuAD v1.1's development set; every question has an answer. A folder
 of train.json, validation.json and test.json as SQuAD v1.1 writes them.

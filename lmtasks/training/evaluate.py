@@ -14,6 +14,7 @@ from lmtasks import builder
 from lmtasks.data import features
 from lmtasks.data import pack
 from lmtasks.data import pipeline
+from lmtasks.metrics import inputs
 from lmtasks.models import layout
 from lmtasks.training import parallel
 from lmtasks.training import step
@@ -124,7 +125,7 @@ class Evaluator:
         task = self.run.task
         if prediction is None:
             return {"label": None, "text": ""}
-        if "text" in prediction and "label" not in prediction:
+        if prediction.keys() == {"text"}:
             return task.parse(prediction["text"], example, task.labels)
         return prediction
 
@@ -145,8 +146,9 @@ class Evaluator:
         parsed = [self.parsed(p, e) for p, e in zip(said, examples, strict=True)]
         # Token accuracy keeps its name; the task's metrics may be named the same.
         metrics["token_accuracy"] = metrics.pop("accuracy")
-        for metric in self.run.task.metrics:
-            metrics |= metric(parsed, examples)
+        known = [i for i, e in enumerate(examples) if inputs.has_gold(e)]
+        for metric in self.run.task.metrics if known else ():
+            metrics |= metric([parsed[i] for i in known], [examples[i] for i in known])
         return metrics, parsed
 
 

@@ -15,12 +15,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lmtasks import builder
+from lmtasks import schema
 from lmtasks.training import begin
 from lmtasks.training import checkpoint
 from lmtasks.training import chips
 from lmtasks.training import evaluate
 from lmtasks.training import feed
 from lmtasks.training import parallel
+from lmtasks.training import report
 from lmtasks.training import runtime
 from lmtasks.training import samples
 from lmtasks.training import step as steps
@@ -29,6 +31,8 @@ from lmtasks.training import workdir
 
 # Steps whose metrics may still be on their way: enough to keep the device busy.
 IN_FLIGHT = 2
+# Metrics on the line that an evaluation prints; metrics.jsonl has them all.
+SHOWN = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,8 +142,9 @@ class Trainer:
 
     def run_all(self) -> Outcome:
         """Train to the last step; evaluate, sample and save on the way."""
-        log = self.config.log
-        self._announce()
+        log, note = self.config.log, self.progress.note
+        if self.chief:
+            report.announce(self.run, self.path, self.mesh, self._lines(), note)
         state, first = self._restore_or_start()
         self.tracker = track.Tracker(
             self.path,
@@ -148,7 +153,8 @@ class Trainer:
             wandb=log.wandb,
             process_index=jax.process_index(),
         )
-        self._cut_samples(first)
+        if self.chief:
+            report.cut_samples(self.path, first)
         try:
             state, stopped = self._steps(state, first)
         except evaluate.Stopped:
@@ -161,26 +167,26 @@ class Trainer:
         self._write_card(step, stopped)
         return Outcome(step, self.memory.metrics, stopped)
 
-    def _announce(self):
-        note, run = self.progress.note, self.run
+    def _lines(self) -> list[str]:
+        """Return what there is to say about the data."""
+        lines = [self.feed.summary]
+        if self.split:
+            lines.append(self.split.pieces.summary(self.split.name))
+        return lines
+
+    def _write_card(self, step: int, stopped: str):
         if not self.chief:
             return
-        stored = workdir.read_config(self.path)
-        if stored is not None:
-            workdir.note_changes(self.path, stored, run.config.to_dict(), note)
-        workdir.write_config(self.path, run.config)
-        if not (self.path / "tokenizer").exists():
-            run.tokenizer.save(self.path / "tokenizer")
-        workdir.write_environment(self.path)
-        table = workdir.param_table(run.model, self.mesh)
-        workdir.write_text(self.path / "params.txt", table)
-        cell = f"{run.config.task}: {run.config.objective} on {run.config.architecture}"
-        count = table.splitlines()[-1].split()[1]
-        mesh = "x".join(str(n) for n in self.mesh.devices.shape)
-        note(f"{cell}, {count} parameters, mesh {mesh}, work directory {self.path}")
-        note(self.feed.summary)
+        facts: dict[str, typing.Any] = {
+            "steps": step,
+            "stopped": stopped or "at the last step",
+            "training data": self.feed.summary,
+        }
         if self.split:
-            note(self.split.pieces.summary(self.split.name))
+            value, best = self.memory.best
+            facts[f"best {self._best_name()}"] = f"{value:.6g} at step {best}"
+        facts |= {k: f"{v:.6g}" for k, v in self.memory.metrics.items()}
+        report.write_card(self.path, self.run, facts)
 
     def _restore_or_start(self):
         like = begin.like_state(self.run, self.recipe, self.mesh)
@@ -293,40 +299,24 @@ class Trainer:
         rows = samples.make(self.run, self.evaluator, self.split, params, said)
         self.memory.evaluated, self.memory.metrics = done, metrics
         self.tracker.write(done, self.split.name, metrics)
-        shown = ", ".join(f"{k} {v:.4f}" for k, v in metrics.items())
+        first = list(metrics.items())[:SHOWN]
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in first)
         seconds = time.perf_counter() - started
         self.progress.note(f"step {done} {self.split.name}: {shown} ({seconds:.1f} s)")
-        self._write_samples(done, rows)
+        if self.chief:
+            report.write_samples(self.path, done, rows, self.progress.note)
         return self._patience(done, metrics)
 
     def _patience(self, done: int, metrics: dict) -> bool:
         name, e, memory = self._best_name(), self.config.eval, self.memory
         if name not in metrics:
-            raise ValueError(builder.unknown("eval.best", name, sorted(metrics)))
+            raise ValueError(schema.unknown("eval.best", name, sorted(metrics)))
         value, best = metrics[name], memory.best[0]
         if math.isnan(best) or (value > best if e.mode == "max" else value < best):
             memory.best, memory.waited = (value, done), 0
             return False
         memory.waited += 1
         return bool(e.patience) and memory.waited >= e.patience
-
-    def _write_samples(self, done: int, rows):
-        if not self.chief:
-            return
-        with open(self.path / "samples.jsonl", "a") as out:
-            out.writelines(
-                json.dumps({"step": done, **row}, ensure_ascii=False) + "\n"
-                for row in rows
-            )
-        for row in rows:
-            self.progress.note(samples.line(row))
-
-    def _cut_samples(self, first: int):
-        path = self.path / "samples.jsonl"
-        if self.chief and path.exists():
-            rows = [row for row in track.read(path) if row["step"] <= first]
-            text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
-            workdir.write_text(path, text)
 
     def _save(self, done: int, state):
         self._check_finite()
@@ -339,20 +329,6 @@ class Trainer:
         # Only numbers measured at this very step rank the checkpoint.
         fresh = self.memory.evaluated == done and self.split
         self.checkpoints.save(done, state, meta, self.memory.metrics if fresh else None)
-
-    def _write_card(self, step: int, stopped: str):
-        if not self.chief:
-            return
-        facts: dict[str, typing.Any] = {
-            "steps": step,
-            "stopped": stopped or "at the last step",
-            "training data": self.feed.summary,
-        }
-        if self.split:
-            value, best = self.memory.best
-            facts[f"best {self._best_name()}"] = f"{value:.6g} at step {best}"
-        facts |= {k: f"{v:.6g}" for k, v in self.memory.metrics.items()}
-        workdir.write_card(self.path, self.run, facts)
 
 
 def _due(done: int, every: int, last: int) -> bool:

@@ -202,27 +202,6 @@ def load_run(folder: str, config: ConfigDict | None = None) -> builder.Run:
     return builder.build(config, folder)
 
 
-def write_card(path: pathlib.Path, run: builder.Run, facts: dict) -> None:
-    """Write README.md, the run's card: what it is, its numbers, how to repeat it."""
-    c = run.config
-    lines = [
-        f"# {c.task} with {c.objective} on {c.architecture}",
-        "",
-        "| | |",
-        "| --- | --- |",
-        *(f"| {name} | {value} |" for name, value in facts.items()),
-        "",
-        "Repeat it:",
-        "",
-        "    " + (path / "command.txt").read_text().strip().splitlines()[0],
-        "",
-        "`config.json` holds every key, `metrics.jsonl` every number, `params.txt`",
-        "the parameters, `env.json` the versions and devices.",
-        "",
-    ]
-    write_text(path / "README.md", "\n".join(lines))
-
-
 def restore_for_use(folder: str, run: builder.Run, mesh, step: int | None, part: str):
     """Return (parameters, step) of a work directory, verified."""
     newest(folder)  # says so when there is none
