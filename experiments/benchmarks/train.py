@@ -1,179 +1,21 @@
 """Training speed of BERT, GPT-2 and T5 in one table, beside torch if asked.
 
-    python -m experiments.benchmarks.train --peer=torch --json=train.jsonl
+    python experiments/benchmarks/train.py --peer=torch --json=train.jsonl
 
-Run it in the repository's folder, with nothing else running; README.md says what is
-measured and how to read it.
+With nothing else running. README.md says what is measured and how to read it.
 """
 
-from __future__ import annotations
-
-import argparse
-import contextlib
-import dataclasses
-import importlib.util
-import json
+import pathlib
 import sys
-import tempfile
-
-from experiments.benchmarks import cases
-from experiments.benchmarks import report
-from experiments.benchmarks import sides
-
-# Steps before a block's clock starts, and seconds of one look at the matmul peak.
-WARM = 1
-LOOK = 0.5
 
 
-def parse(argv: list[str]) -> argparse.Namespace:
-    """Return the flags."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.benchmarks.train",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--cases", default="", help="names, comma-separated; default: the table")
-    add("--peer", default="", choices=("", "torch"), help="what to compare with")
-    add("--json", default="", help="file for one json object a row")
-    add("--blocks", type=int, default=5, help="turns of each side (default 5)")
-    add("--steps", type=int, default=3, help="timed steps a turn (default 3)")
-    add("--real_steps", type=int, default=8, help="the same on real text (default 8)")
-    add("--seconds", type=float, default=120, help="longest turn (default 120)")
-    add("--dtype", default="float32", choices=("float32", "bfloat16"))
-    add("--data", default="", help="SST-2's folder: train.tsv with sentence TAB label")
-    add("--vocab", default="", help="BERT's vocab.txt")
-    add("--attention", default="sdpa", help="the peer's: sdpa (default) or eager")
-    add("--compile", action="store_true", help="the peer's model by torch.compile")
-    flags = parser.parse_args(argv)
-    if min(flags.blocks, flags.steps, flags.real_steps) < 1:
-        raise ValueError("--blocks, --steps and --real_steps are at least 1")
-    return flags
+def main() -> int:
+    """Run the table from the repository, installed or not; return the exit code."""
+    sys.path[0] = str(pathlib.Path(__file__).parents[2])
+    from experiments.benchmarks import measure  # found by the line above
 
-
-def chosen(flags: argparse.Namespace) -> list[cases.Case]:
-    """Return the cases to run; real text needs its files, and the peer its package."""
-    if flags.peer and not importlib.util.find_spec(flags.peer):
-        raise ValueError(
-            f"--peer={flags.peer} is not installed; pip install 'lmtasks[bench]'"
-        )
-    found = cases.choose(flags.cases)
-    if flags.data and flags.vocab:
-        return found
-    real = [case.name for case in found if case.kind == "real"]
-    if real and flags.cases:
-        raise ValueError(f"{real[0]} needs --data=FOLDER and --vocab=vocab.txt")
-    for name in real:
-        print(f"{name} is left out: it needs --data=FOLDER and --vocab=vocab.txt")
-    return [case for case in found if case.kind != "real"]
-
-
-def measure(case: cases.Case, flags: argparse.Namespace) -> dict:
-    """Return the row of a case; prints what it is made of."""
-    with contextlib.ExitStack() as stack:
-        folder = stack.enter_context(tempfile.TemporaryDirectory())
-        plan = _plan(case, flags, folder)
-        cache = {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache"}
-        with sides.Side("ours", cache) as first:
-            cold = first.ask("setup", plan=dataclasses.asdict(plan))
-            first.ask("export")
-
-        def start(module, **changes):
-            side = stack.enter_context(sides.Side(module, cache))
-            told = dataclasses.replace(plan, **changes)
-            return side, side.ask("setup", plan=dataclasses.asdict(told))
-
-        ours, warm = start("ours")
-        running, facts = {"ours": ours}, {"ours": warm}
-        if flags.peer:
-            device = "cuda" if warm["platform"] == "gpu" else "cpu"
-            running["peer"], facts["peer"] = start("peer", side="random", device=device)
-        if case.kind == "real":
-            running["padded"], facts["padded"] = start("ours", side="padded")
-        if case.kind == "real" and flags.peer:
-            running["grouped"], _ = start("peer", side="grouped", device=device)
-        report.about(case, cold, facts)
-        losses = _losses(case, running)
-        report.losses(losses, exact=plan.dtype == "float32" and device_is_cpu(warm))
-        blocks, peak, known = _blocks(case, flags, running)
-        memory = {name: side.ask("memory")["peak_mb"] for name, side in running.items()}
-    return {
-        **report.row(case, blocks, peak),
-        "compile_s": cold["compile_s"],
-        "peak_mb": memory["ours"],
-        "compile_cached_s": warm["compile_s"],
-        "peer_peak_mb": memory.get("peer"),
-        "peak_is_published": known,
-        "dtype": flags.dtype,
-        "device": warm["device"],
-        "cores": warm["cores"],
-        "losses": losses,
-    }
-
-
-def device_is_cpu(facts: dict) -> bool:
-    """Return whether products of float32 are exact there; a GPU's are in tf32."""
-    return facts["platform"] == "cpu"
-
-
-def _plan(case, flags, folder) -> cases.Plan:
-    a_turn = WARM + (flags.real_steps if case.kind == "real" else flags.steps)
-    return cases.Plan(
-        case=case.name,
-        dtype=flags.dtype,
-        steps=flags.blocks * a_turn,
-        data=flags.data,
-        vocab=flags.vocab,
-        weights=f"{folder}/weights.safetensors",
-        ids=f"{folder}/ids.npz",
-        attention=flags.attention,
-        compiled=flags.compile,
-    )
-
-
-def _losses(case, running) -> dict[str, list[float]]:
-    """Return each side's losses: of steps 0 and 1, or of the first real examples."""
-    names = [name for name in ("ours", "peer") if name in running]
-    if case.kind == "real":
-        return {name: running[name].ask("check")["losses"] for name in names}
-    first = {"warm": 0, "steps": 2, "seconds": 1e9}
-    return {name: running[name].ask("run", **first)["losses"] for name in names}
-
-
-def _blocks(case, flags, running):
-    """Return (blocks of each side, FLOP/s at best, whether published), in turn."""
-    steps = flags.real_steps if case.kind == "real" else flags.steps
-    blocks = {name: [] for name in running}
-    peaks, known = [], False
-    for _ in range(flags.blocks):
-        for name, side in running.items():
-            took = side.ask("run", warm=WARM, steps=steps, seconds=flags.seconds)
-            blocks[name].append(took)
-        looked = running["ours"].ask("peak", seconds=LOOK)
-        peaks.append(looked["peak"])
-        known = looked["known"]
-    return blocks, max(peaks), known
-
-
-def main(argv: list[str]) -> int:
-    """Run the cases and print the table; return the exit code."""
-    try:
-        flags = parse(argv)
-        todo = chosen(flags)
-        print(report.CONVENTIONS, flush=True)
-        rows = []
-        with contextlib.ExitStack() as stack:
-            out = stack.enter_context(open(flags.json, "w")) if flags.json else None
-            for case in todo:
-                rows.append(measure(case, flags))
-                if out:
-                    print(json.dumps(rows[-1]), file=out, flush=True)
-        print(report.table(rows))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return measure.main(sys.argv[1:], __doc__)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -136,7 +136,8 @@ def load(files: Sequence[File], layout: Layout, name: str) -> records.Records:
             bad.append(f"{label}:{place}: {row.what}")
             if layout.on_error == "raise":
                 raise ValueError(
-                    f"{bad[0]}; fix the line or set config.data.on_error=skip."
+                    f"{bad[0]}; fix the line or set config.data.on_error=skip "
+                    "(lmtasks prepare: --on_error=skip)."
                 )
         else:
             items.append(row)

@@ -143,10 +143,16 @@ def split_names(source: Source, options: DataOptions = DataOptions()) -> list[st
 
 
 def _local_splits(source: Source, options: DataOptions) -> list[str]:
+    """Return the splits that are local files; which of several is asked on opening."""
     _check_folder(options)
-    names = {*options.files, *source.splits, *source.files}
-    names |= set(local.splits_in(options.dir))
-    return [name for name in sorted(names - {"*"}) if _files(source, name, options)]
+    if not options.dir or tfds_files.is_prepared(options.dir):
+        return list(options.files)
+    defaults = {name: _default_file(source, name) for name in source.splits}
+    defaults |= {name: file for name, file in source.files.items() if name != "*"}
+    found = [
+        n for n, file in defaults.items() if file and local.find(options.dir, file)
+    ]
+    return [*options.files, *found, *local.splits_in(options.dir)]
 
 
 def _files(source: Source, split: str, options: DataOptions) -> list[local.File]:
@@ -177,7 +183,8 @@ def _prepared(source: Source, options: DataOptions) -> str:
     """Return the TFDS directory that data.dir is or, without local files, holds."""
     if not options.dir or tfds_files.is_prepared(options.dir):
         return options.dir
-    if _local_splits(source, dataclasses.replace(options, files={})):
+    here = _local_splits(source, dataclasses.replace(options, files={}))
+    if set(here) & {*source.splits, *source.files}:
         return ""
     return tfds_files.folder_of(options.dir, source.tfds)
 

@@ -6,15 +6,20 @@ is imported inside functions, because most runs do not need it.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import glob
 import importlib
+import io
 import json
 import os
 import re
 import types
+from collections.abc import Iterator
 from collections.abc import Mapping
+
+from absl import logging
 
 from lmtasks.data import records
 
@@ -51,7 +56,9 @@ def folder_of(folder: str, name: str) -> str:
         found += [os.path.dirname(path) for path in glob.glob(pattern)]
     wanted = [path for path in found if _belongs(os.path.relpath(path, folder), name)]
     found = wanted or found
-    if len({os.path.dirname(path) for path in found}) > 1:
+    # Versions of one data set lie side by side; data sets do too, under other names.
+    sets = {os.path.dirname(path) if _version(path) else path for path in found}
+    if len(sets) > 1:
         names = ", ".join(sorted(os.path.relpath(path, folder) for path in found))
         raise ValueError(
             f"{folder} holds several data sets ({names}); give one of them as "
@@ -65,8 +72,9 @@ def _belongs(path: str, name: str) -> bool:
 
 
 def _version(path: str) -> tuple[int, ...]:
-    parts = os.path.basename(path).split(".")
-    return tuple(int(part) for part in parts if part.isdigit())
+    """Return (1, 2, 0) for a path that ends in 1.2.0, () for any other."""
+    said = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", os.path.basename(path))
+    return tuple(map(int, said.groups())) if said else ()
 
 
 def info_of(folder: str) -> tuple[str, list[str]]:
@@ -101,9 +109,10 @@ def open_catalogue(name: str, split: str) -> records.Records:
     """
     tfds = _catalogue()
     try:
-        builder = tfds.builder(name)
-        if not builder.is_prepared():
-            builder = tfds.builder(name, file_format="array_record")
+        with quiet():
+            builder = tfds.builder(name)
+            if not builder.is_prepared():
+                builder = tfds.builder(name, file_format="array_record")
     except tfds.core.registered.DatasetNotFoundError:
         known = tfds.list_builders(with_community_datasets=False)
         near = difflib.get_close_matches(name.partition("/")[0], known, n=3)
@@ -114,8 +123,8 @@ def open_catalogue(name: str, split: str) -> records.Records:
         ) from None
     except ImportError as error:
         raise ValueError(
-            f"TFDS builds {name!r} only with {error.name} installed; prepare it where "
-            "it is, as array_record, and give that folder as config.data.dir."
+            f"TFDS cannot build {name!r} here ({str(error).rpartition(': ')[2]}); prepare "
+            "it elsewhere as array_record and give that folder as config.data.dir."
         ) from None
     except ValueError as error:
         raise ValueError(f"{name!r}: {' '.join(str(error).split())}") from None
@@ -129,6 +138,18 @@ def open_catalogue(name: str, split: str) -> records.Records:
             f"'{name}', file_format='array_record').download_and_prepare()\", or give "
             "your own files by config.data.dir."
         ) from None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep back what TFDS prints and logs of downloads and of absent packages."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _catalogue() -> types.ModuleType:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import glob
-import io
 import os
 import re
 import shutil
@@ -14,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from lmtasks.data import records
+from lmtasks.data import tfds_files
 
 # What a key holds: (form, type name); the form is "one", "list" (of any length) or
 # "rows", a list of dicts, whose types are {key: type name}.
@@ -155,8 +154,7 @@ def _prepare(folder: str, name: str, splits, kinds: Mapping[str, Kind]) -> None:
 
     Builder.name = name
     tfds.disable_progress_bar()
-    # TFDS prints about downloads that do not happen.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with tfds_files.quiet():
         builder = Builder(data_dir=folder, file_format="array_record")
         builder.download_and_prepare()
 
