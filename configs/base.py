@@ -85,6 +85,7 @@ def base() -> ConfigDict:
     c.eval.batch_size = 32  # rows; changes nothing but speed
     c.eval.limit = 0  # evaluate only so many records; 0 = all
     c.eval.predict = True  # also predict and score, where the task has metrics
+    c.eval.xz = False  # plain text: also say what xz needs after the training text
     c.eval.ema = False  # evaluate the averaged parameters
     c.eval.best = ""  # metric for checkpoint.keep_best and patience; "" = loss
     c.eval.mode = "min"  # min | max: which `best` is better

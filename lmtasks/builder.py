@@ -132,6 +132,8 @@ def check_values(config: ConfigDict) -> None:
             f"train.batch_size={config.train.batch_size} is not divisible by "
             f"train.accumulate={config.train.accumulate}; change one of them"
         )
+    if config.eval.xz and (config.objective or "clm") != "clm":
+        raise ValueError("eval.xz compares plain text (objective clm); set it to False")
     if config.eval.ema and not config.train.ema:
         raise ValueError("eval.ema=True needs averaged parameters: set train.ema")
 

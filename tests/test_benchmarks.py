@@ -41,11 +41,10 @@ def _our_side(name):
     batch = ours.batch_of(_case(name), run)
     boxed = jax.eval_shape(run.model.init, jax.random.key(0))
     shapes = models.unbox(boxed)
-    table = 0.05 / run.model.cfg.head_scale
     flat, tree = jax.tree_util.tree_flatten_with_path(shapes)
     paths = [masks.name_of(path) for path, _ in flat]
     arrays = {
-        path: convert.random_value(path, x.shape, table)
+        path: convert.random_value(path, x.shape, run.model.cfg)
         for path, (_, x) in zip(paths, flat, strict=True)
     }
     total = jax.jit(lambda p: run.objective.loss(run.model.apply, p, batch)["loss"])
@@ -71,7 +70,7 @@ def test_no_parameter_can_be_left_out_unseen(name):
 
 @pytest.mark.parametrize("name", TINY)
 def test_the_peer_gets_every_parameter_once(name):
-    run, arrays, _ = _our_side(name)
+    _, arrays, _ = _our_side(name)
     given = _load("convert").TO_PEER[_case(name).family](arrays)
     tied = ("lm_head.weight", "encoder.embed_tokens.weight")
     tied += ("decoder.embed_tokens.weight",)
@@ -125,7 +124,7 @@ def test_rows_are_packed_masked_and_of_several_lengths():
 
 def _sst2(folder):
     """Return (data folder, vocabulary) of a few made-up reviews."""
-    words = "a b c d e f g h i j".split()
+    words = list("abcdefghij")
     rng = np.random.default_rng(0)
     rows = [
         f"{' '.join(rng.choice(words, rng.integers(2, 30)))}\t{i % 2}"

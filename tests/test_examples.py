@@ -101,8 +101,8 @@ def test_dialogue_the_second_input_carries_the_first_answer():
 
 
 def test_tags_become_entities():
-    sentence = "Barack Obama was born in Hawaii .".split()
-    tags = "B-PER I-PER O O O B-LOC O".split()
+    sentence = ["Barack", "Obama", "was", "born", "in", "Hawaii", "."]
+    tags = ["B-PER", "I-PER", "O", "O", "O", "B-LOC", "O"]
     found = {}
     for kind, first, end in tagging.chunks(tags):
         found.setdefault(kind, []).append(" ".join(sentence[first:end]))
@@ -373,8 +373,8 @@ def test_an_answer_is_scored_without_its_articles_and_signs():
 
 
 def test_lenient_and_strict_entities_differ():
-    gold = examples.Tagged(("w",) * 5, tuple("B-PER I-PER O B-LOC I-LOC".split()))
-    said = [{"tags": "I-PER I-PER O B-LOC B-LOC".split()}]
+    gold = examples.Tagged(("w",) * 5, tuple(["B-PER", "I-PER", "O", "B-LOC", "I-LOC"]))
+    said = [{"tags": ["I-PER", "I-PER", "O", "B-LOC", "B-LOC"]}]
     found = tagging.entities(said, [gold])
     assert found["lenient_f1"] == pytest.approx(0.4)
     assert found["strict_f1"] == 0

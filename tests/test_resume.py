@@ -179,6 +179,21 @@ def test_an_evaluation_repeated_after_two_stops_is_written_once(
     same(work, whole)
 
 
+def test_the_best_checkpoint_is_kept_though_its_evaluation_was_interrupted(
+    arguments, tmp_path, capsys
+):
+    # Nothing is learned: the first evaluation, at step 4, stays the best.
+    changes = {"optim__learning_rate": 0.0, "checkpoint__every": 0,
+               "checkpoint__keep": 1}  # fmt: skip
+    plain, work = tmp_path / "plain", tmp_path / "work"
+    runs.good(capsys, *arguments(plain, **changes))
+    assert runs.steps(plain) == [4, 12]
+    argv = arguments(work, **changes)
+    stopped_at(capsys, argv, evaluate.Evaluator, "totals", 1)
+    runs.good(capsys, *argv)
+    assert runs.steps(work) == [4, 12]
+
+
 def test_a_finished_run_says_so_and_changes_nothing(whole, arguments, tmp_path, capsys):
     work = shutil.copytree(whole, tmp_path / "work")
     before = runs.files(work)

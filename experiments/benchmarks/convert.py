@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from lmtasks.models.config import TransformerConfig
+
 # our path -> their name; {l} is the layer. Matrices are stored [in, out] by us and by
 # gpt2, [out, in] by the others.
 _BERT_LAYER = {
@@ -73,11 +75,14 @@ def flat(params: Mapping) -> dict[str, np.ndarray]:
     return out
 
 
-def random_value(path: str, shape: tuple[int, ...], table: float) -> np.ndarray:
+def random_value(
+    path: str, shape: tuple[int, ...], cfg: TransformerConfig
+) -> np.ndarray:
     """Return float32 values of a parameter that hide no fault, the same every time.
 
-    Norm scales 1 +- .3, biases +- .3, matrices 1 / sqrt(inputs), lookup tables
-    `table`: a bias left out or a scale forgotten moves the loss.
+    Norm scales 1 +- .3, biases +- .3, matrices 1 / sqrt(inputs); lookup tables so that
+    tied logits have a deviation of 2, queries so that attention's have one too. A bias
+    left out or a scale forgotten moves the loss.
     """
     rng = np.random.default_rng(zlib.crc32(path.encode()))
     x = rng.standard_normal(shape, np.float32)
@@ -87,9 +92,13 @@ def random_value(path: str, shape: tuple[int, ...], table: float) -> np.ndarray:
     if "bias" in last:
         return np.float32(0.3) * x
     if last in _TABLES:
-        return np.float32(table) * x
+        return np.float32(2 * cfg.width**-0.5 / cfg.head_scale) * x
     # [N, H, D] sums over its heads, every other matrix over its first dim.
     inputs = math.prod(shape[:-1]) if last == "out" else shape[0]
+    if last == "query":
+        inputs /= 4
+        if cfg.attention.scale:
+            inputs *= cfg.head_dim * cfg.attention.scale**2
     return x * np.float32(inputs**-0.5)
 
 

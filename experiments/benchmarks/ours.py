@@ -173,11 +173,10 @@ class Training:
         """Make the state, with parameters as random_value has them."""
         self.recipe = begin.recipe_of(self.built, self.mesh)
         like = begin.like_state(self.built, self.recipe, self.mesh)
-        # So wide that the logits of a tied head have a deviation near 1.
-        table = 0.05 / self.built.model.cfg.head_scale
+        cfg = self.built.model.cfg
 
         def value(path, x):
-            drawn = convert.random_value(masks.name_of(path), x.shape, table)
+            drawn = convert.random_value(masks.name_of(path), x.shape, cfg)
             return jax.device_put(drawn, x.sharding)
 
         params = jax.tree_util.tree_map_with_path(value, like.params)

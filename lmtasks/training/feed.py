@@ -13,6 +13,7 @@ from lmtasks.data import features
 from lmtasks.data import pack
 from lmtasks.data import pipeline
 from lmtasks.data import sources
+from lmtasks.metrics import compression
 from lmtasks.models import flops
 from lmtasks.models import layout
 from lmtasks.training import workdir
@@ -59,6 +60,15 @@ def read(run: builder.Run) -> Feed:
     epochs = c.train.steps * c.train.batch_size / len(rows)
     summary += f", {len(rows)} rows, {c.train.steps} steps = {epochs:.2f} epochs"
     return Feed(data, summary, mark, _flops_per_slot(run, shape))
+
+
+def xz_line(run: builder.Run, held_out) -> str:
+    """Return what xz needs for the held-out texts after the training texts."""
+    records = builder.records_of(run.task, "train", run.data)
+    read_one = run.task.example
+    training = (read_one(records[i]).text for i in range(len(records)))
+    bits = compression.xz_bits_per_byte(training, (e.text for e in held_out))
+    return f"xz primed with the training text: {bits:.4f} bits per byte held out"
 
 
 def has_split(run: builder.Run, name: str) -> bool:

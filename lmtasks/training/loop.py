@@ -172,6 +172,8 @@ class Trainer:
         lines = [self.feed.summary]
         if self.split:
             lines.append(self.split.pieces.summary(self.split.name))
+        if self.split and self.config.eval.xz:
+            lines.append(feed.xz_line(self.run, self.split.pieces.examples))
         return lines
 
     def _write_card(self, step: int, stopped: str):

@@ -1,0 +1,253 @@
+"""Meshes, shardings, and the same update on one device and on eight."""
+
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec
+
+from lmtasks import losses
+from lmtasks.models import model as models
+from lmtasks.training import masks
+from lmtasks.training import optim
+from lmtasks.training import parallel
+from lmtasks.training import step as steps
+
+ARCHITECTURES = ("encoder", "decoder", "encoder_decoder")
+
+
+def _mesh(data=1, fsdp=1, sequence=1, tensor=1):
+    return parallel.make_mesh(parallel.Parallel(data, fsdp, sequence, tensor))
+
+
+@pytest.mark.parametrize(
+    "axes, said",
+    [
+        ({"data": 3}, "data=3, .* does not match the 8 devices"),
+        ({"data": -1, "fsdp": 3}, "does not match the 8 devices"),
+        ({"data": -1, "fsdp": -1}, "one may be -1"),
+        ({"data": 0}, "at least 1"),
+        ({"data": 16}, "does not match the 8 devices"),
+    ],
+)
+def test_a_mesh_that_does_not_fit_is_refused_with_a_sentence(axes, said):
+    with pytest.raises(ValueError, match=said):
+        parallel.make_mesh(parallel.Parallel(**axes))
+
+
+def test_the_axis_of_minus_one_takes_the_remaining_devices():
+    assert parallel.Parallel().sizes(8) == (8, 1, 1, 1)
+    assert parallel.Parallel(data=2, tensor=-1).sizes(8) == (2, 1, 1, 4)
+    mesh = _mesh(2, 2, 1, 2)
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "sequence": 1, "tensor": 2}
+
+
+def test_pmap_takes_data_parallelism_alone():
+    with pytest.raises(ValueError, match="set parallel.fsdp"):
+        parallel.Parallel(fsdp=2, mode="pmap")
+    with pytest.raises(ValueError, match="jit, pmap"):
+        parallel.Parallel(mode="pmapp")
+
+
+def test_a_batch_that_does_not_divide_is_refused_with_what_would():
+    parallel.check_batch(_mesh(4, 2), 32, 4)
+    with pytest.raises(ValueError, match="24 is not divisible by 32 .* multiple of 32"):
+        parallel.check_batch(_mesh(4, 2), 24, 4)
+    parallel.check_batch(_mesh(1, 1, 2, 4), 3, 1)  # rows are not cut here
+
+
+def test_an_unknown_logical_name_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="'head'"):
+        parallel.mesh_axes("heat")
+    with pytest.raises(ValueError, match="no sharding rule"):
+        parallel.param_sharding(_mesh(8), PartitionSpec("widht"), (8,))
+
+
+def test_a_dim_that_does_not_divide_stays_whole_and_no_axis_is_used_twice():
+    mesh = _mesh(1, 2, 1, 4)
+    spec = lambda *names, shape: parallel.param_sharding(
+        mesh, PartitionSpec(*names), shape
+    ).spec
+    assert spec("vocab", "embed", shape=(50, 32)) == PartitionSpec(None, "fsdp")
+    assert spec("vocab", "embed", shape=(52, 32)) == PartitionSpec("tensor", "fsdp")
+    assert spec("embed", "embed", shape=(8, 8)) == PartitionSpec("fsdp", None)
+    assert spec("heads", "mlp", shape=(4, 8)) == PartitionSpec("tensor", None)
+
+
+def _shardings(one, mesh):
+    return parallel.param_shardings(mesh, models.logical_axes(one), tiny.shapes(one))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_no_large_parameter_is_replicated_under_fsdp(architecture):
+    one = tiny.model(architecture, positions={"kind": "learned"}, scan_layers=True)
+    shardings = _shardings(one, _mesh(fsdp=8))
+    for x, sharding in zip(
+        jax.tree.leaves(tiny.shapes(one)), jax.tree.leaves(shardings), strict=True
+    ):
+        part = math.prod(sharding.shard_shape(x.shape))
+        assert part == x.size // 8 or x.size <= 32, (x.shape, sharding.spec)
+
+
+def test_tensor_parallelism_cuts_heads_hidden_widths_and_vocabulary():
+    one = tiny.model(vocab=52, gated=True, tied=False, attention={"kv_heads": 2})
+    s = _shardings(one, _mesh(data=2, tensor=4))
+    layer = s["decoder"]["layers_0"]
+    assert layer["attn"]["query"].spec == PartitionSpec("fsdp", "tensor", None)
+    assert layer["attn"]["key"].spec == PartitionSpec("fsdp", None, None)  # 2 heads
+    assert layer["attn"]["out"].spec == PartitionSpec("tensor", None, "fsdp")
+    assert layer["mlp"]["up"].spec == PartitionSpec("fsdp", "tensor")
+    assert layer["mlp"]["down"].spec == PartitionSpec("tensor", "fsdp")
+    assert s["top"]["table"].spec == PartitionSpec("tensor", "fsdp")
+
+
+def _placed(one, tx, mesh, frozen=None):
+    """Return (shapes, shardings) of the optimizer's state."""
+    shardings, shapes = _shardings(one, mesh), tiny.shapes(one)
+    if frozen is not None:
+        shardings = masks.split(shardings, frozen)[0]
+        shapes = masks.split(shapes, frozen)[0]
+    state = jax.eval_shape(tx.init, shapes)
+    return state, parallel.like_params(mesh, shardings, state)
+
+
+@pytest.mark.parametrize("name", optim.OPTIMIZERS)
+def test_the_optimizers_state_is_sharded_like_the_parameters(name):
+    one, mesh = tiny.model(), _mesh(fsdp=8)
+    tx = optim.build(optim.Optim(name=name, schedule="constant"), 10)
+    state, shardings = _placed(one, tx, mesh)
+    large = 0
+    for x, sharding in zip(
+        jax.tree.leaves(state), jax.tree.leaves(shardings), strict=True
+    ):
+        assert len(sharding.spec) <= x.ndim, (x.shape, sharding.spec)
+        if x.size >= 1024:
+            large += 1
+            part = math.prod(sharding.shard_shape(x.shape))
+            assert part == x.size // 8, (x.shape, sharding.spec)
+    assert large or name == "adafactor"
+    # And jit takes them.
+    jax.jit(tx.init, out_shardings=shardings).lower(tiny.shapes(one))
+
+
+def test_frozen_parameters_have_no_state_to_shard():
+    one, mesh = tiny.model(), _mesh(fsdp=8)
+    tx = optim.build(optim.Optim(schedule="constant"), 10)
+    frozen = masks.freeze_mask(tiny.shapes(one), ("embed/tokens", "attn"))
+    state, shardings = _placed(one, tx, mesh, frozen)
+    names = [masks.name_of(p) for p, _ in jax.tree.leaves_with_path(state)]
+    assert names and not any("tokens" in n or "attn/" in n for n in names)
+    sharded = [s for s in jax.tree.leaves(shardings) if s.spec != PartitionSpec()]
+    assert len(sharded) >= 2 * 4  # Adam's two moments of up and down in two layers
+
+
+def _loss(apply, params, batch, rng):
+    logits = apply(params, batch, rng)
+    return losses.token_cross_entropy(logits, batch["targets"], batch["weights"])
+
+
+@functools.cache
+def _problem(architecture):
+    """Return (model, recipe, params, batch, loss and params after one update)."""
+    kind = {"encoder": "learned", "decoder": "rotary", "encoder_decoder": "t5"}
+    one = tiny.model(
+        architecture,
+        positions={"kind": kind[architecture]},
+        attention={"kv_heads": 2, "bias": True, "out_bias": True},
+        vocab=52,
+    )
+    tx = optim.build(
+        optim.Optim(name="sgd", learning_rate=0.1, schedule="constant"), 10
+    )
+    recipe = steps.Recipe(one.apply, _loss, tx, lambda n: 0.1)
+    rows = tiny.batch(8, 3, 5, 8, 1, 7, 6, 2, architecture=architecture)
+    rng = np.random.default_rng(1)
+    rows["targets"] = rng.integers(0, 50, rows["tokens"].shape).astype(np.int32)
+    rows["weights"] = (rows["positions"] >= 0).astype(np.float32)
+    params = tiny.draw(one)
+    state = steps.init_state(recipe, params, jax.random.key(0))
+    new, metrics = jax.jit(functools.partial(steps.train_step, recipe))(state, rows)
+    return one, recipe, params, rows, float(metrics["loss"]), new.params
+
+
+def _sharded_update(architecture, mesh):
+    """Return (lowered text, new state, metrics) of one update on the mesh."""
+    one, recipe, params, rows, *_ = _problem(architecture)
+    shardings = _shardings(one, mesh)
+    state = steps.init_state(recipe, params, jax.random.key(0))
+    whole = parallel.replicated(mesh)
+    placed = steps.TrainState(
+        step=whole,
+        params=shardings,
+        opt_state=parallel.like_params(mesh, shardings, state.opt_state),
+        ema=None,
+        rng=whole,
+    )
+    with jax.set_mesh(mesh), parallel.rules():
+        state = jax.device_put(state, placed)
+        batch = parallel.put(rows, parallel.batch_sharding(mesh))
+        lowered = steps.jit_step(recipe).lower(state, batch)
+        new, metrics = lowered.compile()(state, batch)
+    return lowered.as_text(), new, metrics
+
+
+MESHES = ((8, 1, 1, 1), (4, 2, 1, 1), (2, 2, 1, 2), (1, 1, 2, 4), (1, 8, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "architecture, shape",
+    [("decoder", shape) for shape in MESHES]
+    + [("encoder", MESHES[2]), ("encoder_decoder", MESHES[2])]
+    + [("encoder", MESHES[3]), ("encoder_decoder", MESHES[3])],
+)
+def test_an_update_on_a_mesh_is_the_update_on_one_device(architecture, shape):
+    mesh = _mesh(*shape)
+    *_, loss, wanted = _problem(architecture)
+    text, new, metrics = _sharded_update(architecture, mesh)
+    assert text.count("sharding_constraint") + text.count("@Sharding") > 2
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+    for (path, x), y in zip(
+        jax.tree.leaves_with_path(new.params), jax.tree.leaves(wanted), strict=True
+    ):
+        np.testing.assert_allclose(x, y, atol=1e-5, err_msg=masks.name_of(path))
+    one = _problem(architecture)[0]
+    for x, sharding in zip(
+        jax.tree.leaves(new.params), jax.tree.leaves(_shardings(one, mesh)), strict=True
+    ):
+        assert x.sharding.is_equivalent_to(sharding, x.ndim), (x.shape, x.sharding)
+
+
+@pytest.mark.parametrize("architecture", ["decoder", "encoder_decoder"])
+def test_a_cache_is_filled_and_read_on_a_mesh_as_on_one_device(architecture):
+    one, _, params, rows, *_ = _problem(architecture)
+    mesh = _mesh(2, 2, 1, 2)
+
+    def decode(params, rows):
+        logits, cache = one.start(params, rows, 12)
+        slot = (jnp.max(rows["positions"], axis=1) + 1).astype(jnp.int32)
+        token = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        more, _ = one.step(params, token[:, None], slot[:, None], cache, slot)
+        return logits, more[:, 0]
+
+    wanted = jax.jit(decode)(params, rows)
+    with jax.set_mesh(mesh), parallel.rules():
+        placed = jax.device_put(params, _shardings(one, mesh))
+        batch = parallel.put(rows, parallel.batch_sharding(mesh))
+        got = jax.jit(decode)(placed, batch)
+    for x, y in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-4)
+
+
+def test_activations_are_cut_where_the_rules_say():
+    mesh = _mesh(2, 2, 1, 2)
+    one, _, params, rows, *_ = _problem("decoder")
+    with jax.set_mesh(mesh), parallel.rules():
+        batch = parallel.put(rows, parallel.batch_sharding(mesh))
+        logits = jax.jit(one.apply)(jax.device_put(params, _shardings(one, mesh)), batch)
+    spec = PartitionSpec(("data", "fsdp"), "sequence", "tensor")
+    assert logits.sharding.is_equivalent_to(NamedSharding(mesh, spec), 3)
