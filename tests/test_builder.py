@@ -526,7 +526,10 @@ def test_buckets_end_with_the_length():
 
 def test_typed_sections_have_no_key_that_their_type_lacks():
     c = base.base()
-    sections = {"optim": builder.optimizers.Optim, "parallel": builder.parallel.Parallel}
+    sections = {
+        "optim": builder.optimizers.Optim,
+        "parallel": builder.parallel.Parallel,
+    }
     for name, cls in sections.items():
         fields = {field.name for field in dataclasses.fields(cls)}
         assert set(c[name].keys()) == fields
@@ -542,3 +545,13 @@ def test_defaults_of_the_typed_sections_are_those_of_the_config():
     for key in ("name", "schedule", "clip_norm", "b1", "b2", "eps", "decay_mask"):
         assert getattr(optim, key) == c.optim[key]
     assert not math.isnan(c.optim.learning_rate)
+
+
+def test_a_run_that_starts_from_another_reads_with_its_tokenizer(tmp_path):
+    # Token tables of one size would else be taken for each other.
+    made = tokenizers.train("word", ["a text of its own"])
+    made.save(tmp_path / "old" / "tokenizer")
+    stored = config(tokenizer__kind="word").to_dict()
+    (tmp_path / "old" / "config.json").write_text(json.dumps(stored))
+    c = config(tokenizer__kind="word", init=tmp_path / "old")
+    assert builder.build(c).tokenizer == made

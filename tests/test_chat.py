@@ -2,6 +2,7 @@
 
 import collections
 import io
+import itertools
 import pathlib
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_the_loss_is_on_the_answer_and_on_what_ends_it():
     tokenizer = tokenizers.train("word", [ASKED, SAID], extra=extra)
     ids, learned = rendered(turns(ASKED, SAID), tokenizer, "inst")
     pieces = [tokenizer.piece(i) for i in ids]
-    table = {(a, b): learned[i + 1] for i, (a, b) in enumerate(zip(pieces, pieces[1:]))}
+    table = {(a, b): learned[i + 1] for i, (a, b) in enumerate(itertools.pairwise(pieces))}
     assert pieces[:3] == ["<bos>", "[INST]", "What's"]
     assert not table["What's", "the"]
     assert not table["?", "[/INST]"]
@@ -144,7 +145,9 @@ def test_a_prompt_is_exactly_the_prefix_of_its_training_row(kind, template):
             np.testing.assert_array_equal(prompt, trained["tokens"][:n])
             np.testing.assert_array_equal(query[0]["positions"], np.arange(n))
             # The last token of the prompt is the first that predicts the reply.
-            assert trained["weights"][n - 1] == 1 and (trained["weights"][n:] == 1).all()
+            assert (
+                trained["weights"][n - 1] == 1 and (trained["weights"][n:] == 1).all()
+            )
 
 
 @each_template
@@ -218,7 +221,9 @@ def test_what_a_user_types_never_becomes_a_special_id(kind, template):
 
     def count(ids):
         unknown = {tokenizer.unk_id}
-        return collections.Counter(i for i in ids if i in tokenizer.special_ids - unknown)
+        return collections.Counter(
+            i for i in ids if i in tokenizer.special_ids - unknown
+        )
 
     assert count(typed) == count(harmless)
 

@@ -325,7 +325,9 @@ def test_answers_are_numbers_times_units_money_and_fractions(one, other):
 def test_translation_is_a_prompt_with_the_loss_on_its_answer(architecture):
     tokenizer = tokenizers.train("byte", ())
     prompt = "translate English to Spanish: I like music."
-    row = writer(architecture).featurize(talk(prompt, "Me gusta la m\u00fasica."), tokenizer)
+    row = writer(architecture).featurize(
+        talk(prompt, "Me gusta la m\u00fasica."), tokenizer
+    )
     read = row[0]["tokens" if architecture == "decoder" else "source"]
     assert tokenizer.decode(read).startswith(prompt)
     assert learned_of(row[0], tokenizer).strip() == "Me gusta la m\u00fasica."
@@ -343,7 +345,9 @@ def test_a_summary_has_its_loss_on_the_summary_only(architecture):
     tokenizer = tokenizers.train("byte", ())
     article = "The bridge was closed on Monday. It opens in May."
     prompt = f"Summarize the following article: {article} Summary:"
-    row = writer(architecture).featurize(talk(prompt, "Bridge shut until May."), tokenizer)
+    row = writer(architecture).featurize(
+        talk(prompt, "Bridge shut until May."), tokenizer
+    )
     assert learned_of(row[0], tokenizer).strip() == "Bridge shut until May."
     read = row[0]["tokens" if architecture == "decoder" else "source"]
     assert tokenizer.decode(read).startswith(prompt)
@@ -373,7 +377,7 @@ def test_an_answer_is_scored_without_its_articles_and_signs():
 
 
 def test_lenient_and_strict_entities_differ():
-    gold = examples.Tagged(("w",) * 5, tuple(["B-PER", "I-PER", "O", "B-LOC", "I-LOC"]))
+    gold = examples.Tagged(("w",) * 5, ("B-PER", "I-PER", "O", "B-LOC", "I-LOC"))
     said = [{"tags": ["I-PER", "I-PER", "O", "B-LOC", "B-LOC"]}]
     found = tagging.entities(said, [gold])
     assert found["lenient_f1"] == pytest.approx(0.4)

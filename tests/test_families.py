@@ -89,9 +89,7 @@ def test_every_parameter_has_as_many_known_axes_as_dims(name):
 def test_the_heads_parameters_have_known_axes(head):
     cfg = PRESETS["bert/tiny"].cfg
     axes = models.logical_axes(models.Model("encoder", cfg, head, 3))
-    for spec in jax.tree.leaves(
-        axes, is_leaf=lambda x: isinstance(x, PartitionSpec)
-    ):
+    for spec in jax.tree.leaves(axes, is_leaf=lambda x: isinstance(x, PartitionSpec)):
         for axis in spec:
             parallel.mesh_axes(axis)
 

@@ -127,7 +127,9 @@ def test_malformed_records_that_were_skipped_are_named():
 
 def test_a_record_of_the_wrong_form_is_named_with_its_keys(tmp_path):
     path = tmp_path / "train.jsonl"
-    path.write_text('{"text": "ok", "label": "bad"}\n{"sentence": "no", "label": "bad"}\n')
+    path.write_text(
+        '{"text": "ok", "label": "bad"}\n{"sentence": "no", "label": "bad"}\n'
+    )
     found = local.load([(str(path),)], local.Layout(), "train")
     with pytest.raises(ValueError) as error:
         features.Pieces(found, labelled, HEAD, BYTE)
@@ -213,9 +215,10 @@ def test_how_text_is_written_or_scored_is_no_part_of_the_data():
     mean = classify.ClassifyWords(setting, "tokens")
     assert pieces(total).fingerprint == pieces(mean).fingerprint
     smooth = dataclasses.replace(setting, label_smoothing=0.1)
-    assert pieces(total).fingerprint == pieces(
-        classify.ClassifyWords(smooth, "sum")
-    ).fingerprint
+    assert (
+        pieces(total).fingerprint
+        == pieces(classify.ClassifyWords(smooth, "sum")).fingerprint
+    )
 
 
 def test_fingerprints_of_parts_do_not_run_into_one_another():

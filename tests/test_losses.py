@@ -116,7 +116,9 @@ def test_positions_of_weight_zero_spoil_neither_loss_nor_gradient(junk, smoothin
 
 def test_a_batch_of_weight_zero_has_loss_zero_and_gradient_zero():
     nothing = np.zeros_like(WEIGHTS)
-    grad = jax.grad(lambda x: losses.token_cross_entropy(x, TARGETS, nothing)["loss"][0])
+    grad = jax.grad(
+        lambda x: losses.token_cross_entropy(x, TARGETS, nothing)["loss"][0]
+    )
     total, weight = losses.token_cross_entropy(LOGITS, TARGETS, nothing)["loss"]
     assert float(total) == float(weight) == 0.0
     assert (np.asarray(grad(LOGITS)) == 0).all()

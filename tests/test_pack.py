@@ -1,6 +1,7 @@
 """Rows of fixed length: plans, joined rows, streams, and what stacking adds."""
 
 import dataclasses
+import itertools
 
 import hypothesis
 import numpy as np
@@ -349,7 +350,10 @@ def test_stacked_rows_are_padded_with_what_empty_means():
     assert batch["source"].tolist() == [[5, 0, 0], [6, 7, 0]]
     assert batch["source_positions"].tolist() == [[0, -1, -1], [0, 1, -1]]
     assert batch["token_types"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 0]]
-    assert batch["prefix"].tolist() == [[True, True, False, False], [True, False, True, False]]
+    assert batch["prefix"].tolist() == [
+        [True, True, False, False],
+        [True, False, True, False],
+    ]
     kinds = {key: value.dtype for key, value in batch.items()}
     assert kinds.pop("weights") == np.float32 and kinds.pop("prefix") == np.bool_
     assert set(kinds.values()) == {np.dtype(np.int32)}
@@ -404,5 +408,5 @@ def test_default_buckets_grow_by_halves_up_to_the_length():
     for length in (33, 512, 4097):
         buckets = pack.default_buckets(length)
         assert buckets[-1] == length and list(buckets) == sorted(set(buckets))
-        pairs = zip(buckets, buckets[1:])
+        pairs = itertools.pairwise(buckets)
         assert all(b <= 1.5 * a for a, b in pairs)

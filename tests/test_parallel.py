@@ -1,7 +1,9 @@
 """Meshes, shardings, and the same update on one device and on eight."""
 
+import ast
 import functools
 import math
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -68,11 +70,25 @@ def test_an_unknown_logical_name_is_refused_with_the_nearest():
         parallel.param_sharding(_mesh(8), PartitionSpec("widht"), (8,))
 
 
+def test_every_constraint_in_the_source_names_known_axes():
+    """linen leaves an activation of unknown name whole, without a word."""
+    names = []
+    for path in pathlib.Path(models.__file__).parents[1].rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if getattr(getattr(call, "func", None), "attr", "").endswith(
+                "logical_constraint"
+            ):
+                names += ast.literal_eval(call.args[1])
+    assert len(names) >= 6
+    for name in names:
+        parallel.mesh_axes(name)
+
+
 def test_a_dim_that_does_not_divide_stays_whole_and_no_axis_is_used_twice():
     mesh = _mesh(1, 2, 1, 4)
-    spec = lambda *names, shape: parallel.param_sharding(
-        mesh, PartitionSpec(*names), shape
-    ).spec
+    spec = lambda *names, shape: (
+        parallel.param_sharding(mesh, PartitionSpec(*names), shape).spec
+    )
     assert spec("vocab", "embed", shape=(50, 32)) == PartitionSpec(None, "fsdp")
     assert spec("vocab", "embed", shape=(52, 32)) == PartitionSpec("tensor", "fsdp")
     assert spec("embed", "embed", shape=(8, 8)) == PartitionSpec("fsdp", None)
@@ -248,6 +264,8 @@ def test_activations_are_cut_where_the_rules_say():
     one, _, params, rows, *_ = _problem("decoder")
     with jax.set_mesh(mesh), parallel.rules():
         batch = parallel.put(rows, parallel.batch_sharding(mesh))
-        logits = jax.jit(one.apply)(jax.device_put(params, _shardings(one, mesh)), batch)
+        logits = jax.jit(one.apply)(
+            jax.device_put(params, _shardings(one, mesh)), batch
+        )
     spec = PartitionSpec(("data", "fsdp"), "sequence", "tensor")
     assert logits.sharding.is_equivalent_to(NamedSharding(mesh, spec), 3)

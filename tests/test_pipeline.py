@@ -37,7 +37,10 @@ def pieces(count=37, architecture="decoder"):
     ]
     setting = base.Setting(architecture, length=LENGTH, source_length=LENGTH)
     return features.Pieces(
-        records.Records(made, "toy", "mark"), lambda x: x, generate.Generate(setting), BYTE
+        records.Records(made, "toy", "mark"),
+        lambda x: x,
+        generate.Generate(setting),
+        BYTE,
     )
 
 
@@ -51,7 +54,11 @@ def stream():
 def layouts():
     """Return name -> (rows, order, shape) of the three kinds of rows."""
     found = pieces()
-    padded, packed, cut = pack.PaddedRows(found), pack.PackedRows(found, 40, 40), stream()
+    padded, packed, cut = (
+        pack.PaddedRows(found),
+        pack.PackedRows(found, 40, 40),
+        stream(),
+    )
     buckets = pack.default_buckets(LENGTH)
     return {
         "padded": (
@@ -314,7 +321,9 @@ def test_evaluation_is_the_same_for_any_number_of_hosts(hosts):
     ]
     assert {len(part) for part in parts} == {len(whole)}
     for k, batch in enumerate(whole):
-        joined = {key: np.concatenate([part[k][key] for part in parts]) for key in batch}
+        joined = {
+            key: np.concatenate([part[k][key] for part in parts]) for key in batch
+        }
         equal(joined, batch)
 
 
@@ -329,6 +338,9 @@ def test_evaluation_batches_hold_rows_of_like_length():
 
 def test_nothing_to_evaluate_gives_no_batches():
     empty = features.Pieces(
-        records.Records([], "t", "m"), lambda x: x, clm.Clm(base.Setting("decoder")), BYTE
+        records.Records([], "t", "m"),
+        lambda x: x,
+        clm.Clm(base.Setting("decoder")),
+        BYTE,
     )
     assert list(pipeline.eval_batches(empty, 8, pack.Shape((4,)))) == []

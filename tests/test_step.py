@@ -26,14 +26,14 @@ def _recipe(*, dropout=0.0, name="sgd", **changes):
     one = tiny.model(
         positions={"kind": "learned"}, dropout=dropout, attention_dropout=dropout
     )
-    tx = optim.build(
-        optim.Optim(name=name, learning_rate=0.1, schedule="constant"), 10
-    )
+    tx = optim.build(optim.Optim(name=name, learning_rate=0.1, schedule="constant"), 10)
     return steps.Recipe(one.apply, _loss, tx, lambda n: 0.1 / (n + 1), **changes)
 
 
 def _params():
-    return jax.tree.map(jnp.asarray, tiny.draw(tiny.model(positions={"kind": "learned"})))
+    return jax.tree.map(
+        jnp.asarray, tiny.draw(tiny.model(positions={"kind": "learned"}))
+    )
 
 
 def _state(recipe):
@@ -80,12 +80,10 @@ def test_the_update_is_that_of_the_mean_over_all_weights():
 
     loss, slope = jax.jit(jax.value_and_grad(mean))(params)
     state, metrics = _run(recipe, batch)
-    norm = float(optax.global_norm(slope))
+    norm = float(optax.tree.norm(slope))
     clipped = 0.1 / max(norm, 1.0)
     decay = jax.tree.map(lambda y: 0.1 * 0.01 * y, masks.decay_mask(params))
-    wanted = jax.tree.map(
-        lambda p, g, d: p - clipped * g - d * p, params, slope, decay
-    )
+    wanted = jax.tree.map(lambda p, g, d: p - clipped * g - d * p, params, slope, decay)
     _assert_near(state.params, wanted)
     assert metrics["loss"] == pytest.approx(float(loss), rel=1e-5)
     assert metrics["grad_norm"] == pytest.approx(norm, rel=1e-4)
@@ -176,11 +174,10 @@ def test_the_average_follows_the_parameters_at_its_decay():
     assert _run(_recipe(), _batch())[0].ema is None
 
 
-@pytest.mark.parametrize("name", ["adamw", "muon"])
-def test_frozen_leaves_stay_as_they_are_and_have_no_optimizer_state(name):
+def test_frozen_leaves_stay_as_they_are_and_have_no_optimizer_state():
     params = _params()
     frozen = masks.freeze_mask(params, ("embed", "layers_0"))
-    plain = _recipe(name=name)
+    plain = _recipe(name="adamw")
     recipe = dataclasses.replace(plain, frozen=frozen)
     state = _state(recipe)
     names = [masks.name_of(p) for p, _ in jax.tree.leaves_with_path(state.opt_state)]
@@ -215,7 +212,9 @@ def _noise(apply, params, batch, rng):
     """A loss that is the draw of its key alone."""
     del apply
     draw = jax.random.uniform(rng) * jnp.ones(())
-    return {"loss": (draw + 0 * params["slope"] * batch["values"].sum(), 1.0 + 0 * draw)}
+    return {
+        "loss": (draw + 0 * params["slope"] * batch["values"].sum(), 1.0 + 0 * draw)
+    }
 
 
 def test_micro_batches_and_devices_draw_their_own_dropout():

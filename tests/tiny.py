@@ -27,6 +27,12 @@ def model(architecture="decoder", *, head="lm", classes=0, **changes):
     return models.Model(architecture, config(**changes), head, classes)
 
 
+def usual(architecture):
+    """Return a model with the positions its architecture usually has."""
+    kind = {"encoder": "learned", "decoder": "rotary", "encoder_decoder": "t5"}
+    return model(architecture, positions={"kind": kind[architecture]})
+
+
 def replace(one, **changes):
     """Return the model with these fields of its shape replaced."""
     return dataclasses.replace(one, cfg=dataclasses.replace(one.cfg, **changes))

@@ -152,6 +152,7 @@ class Training:
             "transformers": transformers.__version__,
             "threads": torch.get_num_threads(),
             "attention": self.model.config._attn_implementation,
+            "compiled": self.plan.compiled,
             "parameters": sum(p.numel() for p in self.model.parameters()),
         }
 

@@ -39,7 +39,8 @@ def about(case: cases.Case, cold: dict, facts: dict[str, dict]) -> None:
         peer = facts["peer"]
         print(
             f"  peer: torch {peer['torch']}, transformers {peer['transformers']}, "
-            f"{peer['threads']} threads, {peer['attention']} attention, fused AdamW"
+            f"{peer['threads']} threads, {peer['attention']} attention, "
+            f"torch.compile {'on' if peer['compiled'] else 'off'}, fused AdamW"
         )
         assert peer["parameters"] == ours["parameters"], "the models differ in size"
     for name in ("ours", "padded"):
