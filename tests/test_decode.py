@@ -159,7 +159,7 @@ def test_one_token_is_written_where_one_is_asked_for():
 
 def _text_model(architecture):
     kind = {"decoder": "rotary", "encoder_decoder": "t5"}[architecture]
-    one = tiny.model(architecture, positions={"kind": kind}, tied=False)
+    one = tiny.model(architecture, positions={"kind": kind}, tied=False, layers=1)
     return one, tiny.draw(one)
 
 

@@ -94,7 +94,7 @@ def test_a_gated_feed_forward_multiplies_up_by_the_activated_gate():
 
 
 def test_embeddings_are_scaled_and_projected():
-    cfg = tiny.config(embed_dim=8, embed_scale=3.0)
+    cfg = tiny.config(embed_dim=8, embed_scale=3.0, tied=False)
     p = {"tokens": _draw(tiny.VOCAB, 8), "up": _draw(8, 32, seed=1)}
     tokens = np.array([[3, 0, 49]], np.int32)
     got = embed.Embed(cfg).apply({"params": p}, tokens)

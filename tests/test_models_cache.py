@@ -26,6 +26,7 @@ def _models():
             "encoder_decoder" if crossed else "decoder",
             positions={"kind": kind},
             norm={"at": at, "kind": "layer" if near else "rms"},
+            layers=2 if near else 1,
             attention={
                 "kv_heads": 2 if grouped else 4,
                 "window": (3, 0) if near else (),

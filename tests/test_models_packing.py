@@ -7,6 +7,15 @@ import tiny
 KINDS = ("learned", "rotary", "t5", "alibi")
 
 
+def _model(architecture, kind, window):
+    return tiny.model(
+        architecture,
+        positions={"kind": kind},
+        attention={"window": (window,)},
+        layers=1,
+    )
+
+
 def _side(lengths, seed, numbers=None):
     """Return the parts of a packed side: tokens, positions that restart, segments."""
     rng = np.random.default_rng(seed)
@@ -39,7 +48,7 @@ def _apart(pieces, prefix=""):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("architecture", ["encoder", "decoder", "encoder_decoder"])
 def test_packed_examples_have_the_logits_they_have_apart(architecture, kind):
-    one = tiny.model(architecture, positions={"kind": kind}, attention={"window": (4,)})
+    one = _model(architecture, kind, window=4)
     params, lengths = tiny.draw(one), (5, 3)
     target, source = _side(lengths, 0), _side((2, 6), 1)
     packed = _joined(target)
@@ -58,7 +67,7 @@ def test_packed_examples_have_the_logits_they_have_apart(architecture, kind):
 @pytest.mark.parametrize("architecture", ["decoder", "encoder_decoder"])
 def test_options_after_a_shared_prompt_score_as_they_do_apart(architecture, kind):
     """The prompt is segment 0; each option goes on from its last position."""
-    one = tiny.model(architecture, positions={"kind": kind}, attention={"window": (5,)})
+    one = _model(architecture, kind, window=5)
     params, prompt, options = tiny.draw(one), 4, (2, 3, 1)
     tokens, places, segments = _side((prompt, *options), 0, (0, 1, 2, 3))
     places = [places[0], *(place + prompt for place in places[1:])]

@@ -176,6 +176,7 @@ def _problem(architecture):
         positions={"kind": kind[architecture]},
         attention={"kv_heads": 2, "bias": True, "out_bias": True},
         vocab=52,
+        layers=1,
     )
     tx = optim.build(
         optim.Optim(name="sgd", learning_rate=0.1, schedule="constant"), 10

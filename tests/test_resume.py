@@ -309,6 +309,10 @@ def test_early_stopping_is_remembered(data, tmp_path, capsys):
     assert stopped == 2  # the loss never falls: one evaluation is waited for
     card = (tmp_path / "work" / "README.md").read_text()
     assert "early" in card
+    # The same command again finds it stopped, and does not train on.
+    runs.good(capsys, *argv)
+    assert runs.steps(tmp_path / "work")[-1] == stopped
+    assert "early" in (tmp_path / "work" / "README.md").read_text()
 
 
 # Real processes.

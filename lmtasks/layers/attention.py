@@ -90,6 +90,9 @@ def attend(
 ) -> Array:
     """Return softmax(scale * q.k + bias) v, in q's dtype; the weights in float32.
 
+    The sum is divided by after the product with v: the normalized weights, the
+    largest array here, are then never written.
+
     Args:
         q: [B, T, N, H].
         kv: keys and values [B, K, S, H]; N is a multiple of K.
@@ -112,8 +115,10 @@ def attend(
         logits = soft_cap * jnp.tanh(logits / soft_cap)
     if bias is not None:
         logits = logits + bias.reshape(bias.shape[0], k, n // k, *bias.shape[2:])
-    logits = jnp.where(mask[:, None, None], logits, BIG_NEGATIVE)
-    weights = jax.nn.softmax(logits, axis=-1)
+    logits = logits + jnp.where(mask, 0.0, BIG_NEGATIVE)[:, None, None]
+    top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    weights = jnp.exp(logits - top)
+    total = jnp.sum(weights, axis=-1)  # [B, K, G, T], at least 1
     if dropout is not None:
         weights = dropout(weights)
     out = jnp.einsum(
@@ -122,6 +127,7 @@ def attend(
         kv.values,
         preferred_element_type=jnp.float32,
     )
+    out = out / jnp.transpose(total, (0, 3, 1, 2))[..., None]
     return out.reshape(b, t, n, h).astype(q.dtype)
 
 

@@ -12,10 +12,18 @@ from lmtasks.models.config import TransformerConfig
 from lmtasks.types import Array
 
 
+@jax.checkpoint
+def _gelu(x: Array) -> Array:
+    """x * Phi(x) (Hendrycks and Gimpel, 2016); computed again in the backward pass,
+    which is cheaper than the arrays that jax.nn.gelu keeps for it.
+    """
+    return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
+
+
 def activate(name: str, x: Array) -> Array:
     """Return the named activation of x; "gelu" is the exact one, by erf."""
     functions = {
-        "gelu": functools.partial(jax.nn.gelu, approximate=False),
+        "gelu": _gelu,
         "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
         "relu": jax.nn.relu,
         "relu2": lambda y: jax.numpy.square(jax.nn.relu(y)),
