@@ -60,7 +60,6 @@ def base() -> ConfigDict:
     c.train.accumulate = 1  # micro-batches of a step
     c.train.ema = 0.0  # decay of the averaged parameters; 0 = off
     c.train.freeze = ()  # regular expressions over parameter paths
-    c.train.on_nan = "stop"  # stop: keep the last good checkpoint
 
     c.optim = ConfigDict()
     c.optim.name = "adamw"  # adamw | adafactor | sgd | lion | muon

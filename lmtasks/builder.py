@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
+import math
 import pathlib
 import typing
 
@@ -77,10 +79,10 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     mesh = typed(parallel.Parallel, config.parallel)
     cfg = presets.shape_of(config)  # checked before any data is read
     optimizers.schedule(optim, config.train.steps)
-    if name == "classify" and not task.labels:
+    if task.kind is kinds.Labelled and not task.labels:
         task = with_labels(task, config, options)
     tokenizer = tokenizer_of(config, task, options, folder)
-    decode = dataclasses.replace(decode, stop_ids=stop_ids(tokenizer))
+    decode = dataclasses.replace(decode, stop_ids=stop_ids(config, tokenizer))
     objective = objective_of(name, config, task, decode)
     model = presets.model_of(config, cfg, objective, tokenizer)
     return Run(config, task, tokenizer, objective, model, options, optim, mesh, decode)
@@ -106,7 +108,7 @@ def check_values(config: ConfigDict) -> None:
         "train.steps": 1, "train.batch_size": 1, "train.accumulate": 1,
         "data.length": 4, "data.source_length": 1, "eval.batch_size": 1,
         "log.every": 1, "eval.every": 0, "checkpoint.every": 0, "data.limit": 0,
-        "eval.limit": 0, "decode.samples": 0, "eval.patience": 0, "data.threads": 0,
+        "eval.limit": 0, "decode.samples": 0, "checkpoint.keep_best": 0, "eval.patience": 0, "data.threads": 0,
     }  # fmt: skip
     for key, minimum in least.items():
         section, name = key.split(".")
@@ -116,7 +118,7 @@ def check_values(config: ConfigDict) -> None:
             )
     choices = {
         "data.on_error": ("raise", "skip"), "data.on_long": features.ON_LONG,
-        "train.on_nan": ("stop",), "eval.mode": ("min", "max"),
+        "eval.mode": ("min", "max"),
         "prompt.template": tuple(chat.TEMPLATES),
         "prompt.label_norm": classify.LABEL_NORMS,
         "tokenizer.kind": tokenizers.KINDS,
@@ -125,6 +127,19 @@ def check_values(config: ConfigDict) -> None:
         section, name = key.split(".")
         if config[section][name] not in accepted:
             raise ValueError(schema.unknown(key, config[section][name], accepted))
+    if config.seed < 0:
+        raise ValueError(f"seed={config.seed} must be at least 0")
+    if not all(isinstance(b, int) and b > 0 for b in config.data.buckets):
+        raise ValueError(
+            f"data.buckets={tuple(config.data.buckets)!r} takes lengths of at least 1"
+        )
+    if not 0 <= config.loss.label_smoothing < 1:
+        raise ValueError(
+            f"loss.label_smoothing={config.loss.label_smoothing} must be at least 0 "
+            "and below 1"
+        )
+    if not 0 <= config.loss.z_loss < math.inf:
+        raise ValueError(f"loss.z_loss={config.loss.z_loss} must be at least 0")
     if not 0 <= config.train.ema < 1:
         raise ValueError(f"train.ema={config.train.ema} must be at least 0 and below 1")
     if config.train.batch_size % config.train.accumulate:
@@ -188,9 +203,11 @@ def decode_of(config: ConfigDict) -> sampling.Decode:
     return typed(sampling.Decode, config.decode)
 
 
-def stop_ids(tokenizer: tokenizers.Tokenizer) -> tuple[int, ...]:
-    """Return the ids that end a text."""
-    return () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+def stop_ids(config: ConfigDict, tokenizer: tokenizers.Tokenizer) -> tuple[int, ...]:
+    """Return the ids that end a text: end-of-sequence, and the template's marker."""
+    template = chat.TEMPLATES[config.prompt.template]
+    found = {tokenizer.eos_id, template.stop_id(tokenizer)} - {None}
+    return tuple(sorted(found))
 
 
 def records_of(task: task_base.Task, split: str, options: sources.DataOptions):
@@ -204,6 +221,11 @@ def with_labels(task, config: ConfigDict, options) -> task_base.Task:
     found = set()
     for i in range(len(records)):
         example = features.read_example(records, i, task.example)
+        if isinstance(example.label, tuple):
+            raise ValueError(
+                f"{records.where(i)}: more than one label ({', '.join(example.label)}); "
+                "classification takes one label a text"
+            )
         if example.label is not None:
             found.add(str(example.label))
     labels = tuple(sorted(found))
@@ -235,13 +257,18 @@ def texts_of(example: kinds.Example, prompt: str) -> list[str]:
 
 
 def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokenizer:
-    """Return the work directory's tokenizer, the one at a path, or a trained one."""
-    if folder and (pathlib.Path(folder) / "tokenizer").exists():
-        return tokenizers.load(str(pathlib.Path(folder) / "tokenizer"))
-    if config.tokenizer.path:
-        return tokenizers.load(config.tokenizer.path)
+    """Return the work directory's tokenizer, that of `init`, the one at a path, or a
+    trained one; it knows the template's markers.
+    """
+    template = chat.TEMPLATES[config.prompt.template]
+    places = [pathlib.Path(f) / "tokenizer" for f in (folder, config.init) if f]
+    path = next((str(p) for p in places if p.exists()), config.tokenizer.path)
+    if path:
+        found = tokenizers.load(path)
+        missing = [m for m in template.marks if m not in found.names]
+        return tokenizers.extend(found, extra=missing) if missing else found
     if config.tokenizer.kind == "byte":
-        return tokenizers.train("byte", ())
+        return tokenizers.train("byte", (), extra=template.marks)
     records = records_of(task, "train", options)
     texts = (
         text
@@ -250,10 +277,13 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
             features.read_example(records, i, task.example), task.prompt
         )
     )
+    texts = itertools.chain(template.texts, texts)
     # A cap, not a demand: small data does not have that many pieces.
     options = tokenizers.Options(exact=False)
     kind, size = config.tokenizer.kind, config.tokenizer.size
-    return tokenizers.train(kind, texts, size=size, options=options)
+    return tokenizers.train(
+        kind, texts, size=size, extra=template.marks, options=options
+    )
 
 
 def objective_of(name: str, config: ConfigDict, task, decode: sampling.Decode):

@@ -48,6 +48,9 @@ def token_cross_entropy(
     Returns:
         {"loss": (sum in nats, sum of weights), "accuracy": (hits, sum of weights)}.
     """
+    # Where the weight is 0 the logits may be anything, even nan; a nan would also
+    # spoil the gradient through a later `where`.
+    logits = jnp.where(weights[..., None] > 0, logits, 0.0)
     picked = pick(logits, targets)
     log_z = jax.nn.logsumexp(logits.astype(jnp.float32), axis=-1)
     loss = log_z - picked
@@ -56,8 +59,7 @@ def token_cross_entropy(
         loss = (1 - label_smoothing) * loss + label_smoothing * spread
     if z_loss:
         loss = loss + z_loss * jnp.square(log_z)
-    # Where the weight is 0 the logits may be anything, even nan.
-    loss = jnp.where(weights > 0, loss * weights, 0.0)
+    loss = loss * weights
     # An argmax over the vocabulary costs more than the rest of the loss on CPU; the
     # largest logit is known already. Ties count as hits.
     best = jnp.max(logits.astype(jnp.float32), axis=-1)

@@ -28,7 +28,7 @@ def load(spec: str) -> ConfigDict:
     """
     name, _, argument = spec.partition(":")
     path = pathlib.Path(name)
-    if not path.exists():
+    if not path.is_file():
         packaged = pathlib.Path(configs.__file__).parent / f"{path.stem}.py"
         if not packaged.exists():
             known = sorted(p.stem for p in packaged.parent.glob("[a-z]*.py"))
@@ -44,13 +44,23 @@ def load(spec: str) -> ConfigDict:
         raise ValueError(f"--config={name}: the file defines no get_config()")
     try:
         config = module.get_config(argument) if argument else module.get_config()
-    except (AttributeError, KeyError, TypeError) as error:
-        text = str(error).strip("'\"").splitlines()[0]
-        raise ValueError(f"--config={name}: {text}") from None
+    except Exception as error:  # noqa: BLE001 - it is the user's own code
+        raise ValueError(f"--config={name}: {_first_line(error)}") from None
     if not isinstance(config, ConfigDict):
         raise ValueError(f"--config={name}: get_config() returns no ConfigDict")
     check(config)
+    missing = sorted(set(keys_of(defaults())) - set(keys_of(config)))
+    if missing:
+        raise ValueError(
+            f"--config={name}: {len(missing)} keys are missing ({missing[0]}, ...); "
+            "begin with c = base.base(), base.pretrain() or base.finetune()"
+        )
     return config
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip("'\"").partition("\n")[0]
+    return f"{type(error).__name__}: {text}"
 
 
 def defaults() -> ConfigDict:
@@ -65,8 +75,8 @@ def _import(path: pathlib.Path):
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)
-    except (SyntaxError, ImportError) as error:
-        raise ValueError(f"--config={path}: {error}") from None
+    except Exception as error:  # noqa: BLE001 - it is the user's own code
+        raise ValueError(f"--config={path}: {_first_line(error)}") from None
     return module
 
 
@@ -80,7 +90,15 @@ def from_stored(stored: dict) -> ConfigDict:
 
 
 def _fill(config: ConfigDict, values: dict, prefix: str = "") -> None:
+    known = keys_of(defaults())
     for key, value in values.items():
+        dotted = prefix + key
+        if dotted in known and prefix[:-1] not in OPEN and dotted not in OPEN:
+            optional = known[dotted] is None
+            kind = _type_of(defaults(), dotted)
+            _check_type(dotted, value, kind, optional=optional)
+        elif isinstance(config.get(key), ConfigDict) and not isinstance(value, dict):
+            raise ValueError(f"config.{dotted}={value!r} is a section of keys")
         if isinstance(value, dict) and isinstance(config.get(key), ConfigDict):
             _fill(config[key], value, f"{prefix}{key}.")
         elif prefix[:-1] in OPEN:
@@ -119,8 +137,8 @@ def keys_of(config: ConfigDict, prefix: str = "") -> dict[str, object]:
 def _unknown(key: str) -> str:
     known = list(keys_of(base.base()))
     leaf = key.rsplit(".", 1)[-1]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.7)
-    near = near or [k for k in known if k.rsplit(".", 1)[-1] == leaf]
+    near = [k for k in known if k.rsplit(".", 1)[-1] == leaf]
+    near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.7)
     near = near or difflib.get_close_matches(key, known, n=1)
     hint = f"; did you mean config.{near[0]}?" if near else ""
     return f"config.{key} is not a key{hint} `lmtasks config` lists all keys"
@@ -212,7 +230,9 @@ def _parse_tuple(key: str, text: str) -> tuple:
         value = ast.literal_eval(text) if text.strip() else ()
     except (ValueError, SyntaxError):
         # Bare words: negative,positive
-        return tuple(part.strip() for part in text.strip("()[]").split(",") if part)
+        if text[0] == "(" and text.find(")") == len(text) - 1:
+            text = text[1:-1]
+        return tuple(part.strip() for part in text.split(",") if part.strip())
     return tuple(value) if isinstance(value, tuple | list) else (value,)
 
 

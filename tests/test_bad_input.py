@@ -230,6 +230,15 @@ def test_a_wrong_config_file_is_one_line_that_names_it(
     assert runs.files(work) == {}
 
 
+def test_a_folder_of_the_same_name_does_not_hide_a_packaged_config(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sst2").mkdir()  # the data, most likely
+    assert "* task = 'sst2'" in runs.good(capsys, "config", "sst2")
+    assert "* task = 'sst2'" in runs.good(capsys, "config", "--config=sst2")
+
+
 def test_a_config_that_is_no_python_file_is_refused(tmp_path, capsys):
     path = tmp_path / "mine.json"
     path.write_text("{}")

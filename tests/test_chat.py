@@ -90,7 +90,9 @@ def test_the_loss_is_on_the_answer_and_on_what_ends_it():
     tokenizer = tokenizers.train("word", [ASKED, SAID], extra=extra)
     ids, learned = rendered(turns(ASKED, SAID), tokenizer, "inst")
     pieces = [tokenizer.piece(i) for i in ids]
-    table = {(a, b): learned[i + 1] for i, (a, b) in enumerate(itertools.pairwise(pieces))}
+    table = {
+        (a, b): learned[i + 1] for i, (a, b) in enumerate(itertools.pairwise(pieces))
+    }
     assert pieces[:3] == ["<bos>", "[INST]", "What's"]
     assert not table["What's", "the"]
     assert not table["?", "[/INST]"]

@@ -184,7 +184,7 @@ def test_a_file_in_the_place_of_the_checkpoints_is_said(data, tmp_path, capsys):
 
 
 @pytest.mark.process
-def test_a_limit_on_file_sizes_is_a_sentence_and_no_crash(data, tmp_path):
+def test_a_file_system_that_takes_no_more_stops_the_run_with_a_sentence(data, tmp_path):
     work = tmp_path / "work"
     argv = runs.classify(data, work, model__width=64, checkpoint__every=2)
     code = (
@@ -202,8 +202,9 @@ def test_a_limit_on_file_sizes_is_a_sentence_and_no_crash(data, tmp_path):
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert "could not be saved" in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    # Orbax's threads print their own complaints around it.
+    ours = [line for line in done.stderr.splitlines() if "lmtasks train:" in line]
+    assert len(ours) == 1 and "could not be saved" in ours[0]
     assert runs.steps(work) == []
 
 

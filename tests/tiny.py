@@ -104,6 +104,16 @@ def step(one):
     return jax.jit(one.step)
 
 
+@functools.cache
+def slope(one):
+    """Return the jitted gradient of the logits' mean square."""
+
+    def loss(params, rows):
+        return jax.numpy.mean(one.apply(params, rows) ** 2)
+
+    return jax.jit(jax.grad(loss))
+
+
 def logits(one, params, rows):
     """Return the logits as numpy."""
     return np.asarray(apply(one)(params, rows))

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 
 from lmtasks.data import examples
+
+
+# What chat formats write as one token.
+_MARK = re.compile(r"<\|[^|\s]+\|>")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +32,25 @@ class Template:
     assistant: tuple[str, str] = ("", "")
     start: str = ""
     ends: bool = True
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return all markers, for training a tokenizer that has to know them."""
+        roles = (self.system, self.user, self.assistant)
+        return (self.start, *(marker for pair in roles for marker in pair))
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Return the special tokens the markers name, such as <|im_start|>."""
+        found = _MARK.findall(" ".join(self.texts))
+        return tuple(dict.fromkeys(found))
+
+    def stop_id(self, tokenizer) -> int | None:
+        """Return the id that ends an assistant turn: end-of-sequence, or the marker."""
+        if self.ends:
+            return tokenizer.eos_id
+        after = tokenizer.encode(self.assistant[1], special=True, continues=True)
+        return after[0] if after else None
 
 
 TEMPLATES = {
@@ -67,19 +91,24 @@ def render(turns, tokenizer, template: Template, *, bos: bool) -> tuple[list, li
 
     def add(text, *, special=False, learn=False):
         # Only the first text may get the space a tokenizer puts before a sentence.
-        new = tokenizer.encode(text, special=special, continues=bool(ids))
+        new = tokenizer.encode(text, special=special, continues=len(ids) > before_text)
         ids.extend(new)
         learned.extend([learn] * len(new))
 
     if bos and tokenizer.bos_id is not None:
         ids.append(tokenizer.bos_id)
         learned.append(False)
+    before_text = len(ids)
     add(template.start, special=True)
     for turn in turns:
         before, after = getattr(template, turn.role)
         replying = turn.role == "assistant"
-        add(before, special=True)
-        add(reply_text(turn.text, template) if replying else turn.text, learn=replying)
+        # A marker's last space belongs to the text: "_Hello" is one piece, "_" and
+        # "Hello" are not what the model would read in running text.
+        marker = before.rstrip(" ")
+        add(marker, special=True)
+        text = reply_text(turn.text, template) if replying else turn.text
+        add(before[len(marker) :] + text, learn=replying)
         if replying and template.ends and tokenizer.eos_id is not None:
             ids.append(tokenizer.eos_id)
             learned.append(True)
@@ -98,11 +127,11 @@ def prompt_text(example: examples.Example, prompt: str) -> str:
     }
     try:
         return prompt.format(**fields)
-    except KeyError as error:
+    except (KeyError, IndexError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"the prompt {prompt!r} names {error.args[0]!r}, which a "
-            f"{type(example).__name__} example does not have; it has: "
-            f"{', '.join(sorted(fields))}"
+            f"the prompt {prompt!r} cannot be filled ({type(error).__name__}: {error}); "
+            f"a {type(example).__name__} example has the fields "
+            f"{', '.join('{' + name + '}' for name in sorted(fields))}"
         ) from None
 
 

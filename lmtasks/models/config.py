@@ -173,9 +173,7 @@ class TransformerConfig:
 
     def __post_init__(self):
         self._check_names()
-        for key in ("vocab", "width", "layers"):
-            if getattr(self, key) < 1:
-                raise ValueError(f"model.{key}={getattr(self, key)} must be at least 1")
+        self._check_numbers()
         a, p = self.attention, self.positions
         if not a.head_dim and self.width % a.heads:
             raise ValueError(
@@ -200,6 +198,31 @@ class TransformerConfig:
             raise ValueError(
                 "attention.implementation='cudnn' takes neither soft_cap nor position "
                 "biases; use 'xla'"
+            )
+
+    def _check_numbers(self):
+        a, p = self.attention, self.positions
+        least = {
+            "vocab": (self.vocab, 1), "width": (self.width, 1),
+            "layers": (self.layers, 1), "mlp": (self.mlp, 0),
+            "decoder_layers": (self.decoder_layers, 0), "init_std": (self.init_std, 0),
+            "token_types": (self.token_types, 0), "embed_dim": (self.embed_dim, 0),
+            "attention.heads": (a.heads, 1), "attention.kv_heads": (a.kv_heads, 0),
+            "attention.head_dim": (a.head_dim, 0), "norm.eps": (self.norm.eps, 0),
+            "positions.size": (p.size, 1), "positions.offset": (p.offset, 0),
+            "positions.buckets": (p.buckets, 2), "positions.distance": (p.distance, 1),
+        }  # fmt: skip
+        for key, (value, minimum) in least.items():
+            if not value >= minimum:
+                raise ValueError(f"model.{key}={value} must be at least {minimum}")
+        for key in ("dropout", "attention_dropout"):
+            if not 0 <= getattr(self, key) < 1:
+                raise ValueError(
+                    f"model.{key}={getattr(self, key)} must be at least 0 and below 1"
+                )
+        if not all(isinstance(w, int) and w >= 0 for w in a.window):
+            raise ValueError(
+                f"model.attention.window={a.window!r} takes whole numbers, 0 = full"
             )
 
     def _check_names(self):

@@ -175,10 +175,8 @@ class ClassifyWords:
         """Return each label's ids with its leading space; one that begins another
         label is closed with the end-of-sequence.
         """
-        template, ids = self.setting.template, []
-        for label in self.setting.labels:
-            reply = chat.reply_text(label, template)
-            ids.append(tokenizer.encode(reply, continues=True))
+        labels = self.setting.labels
+        ids = [generate.reply_ids(one, self.setting, tokenizer) for one in labels]
         if tokenizer.eos_id is None:
             return ids
 

@@ -50,7 +50,7 @@ class Generate:
 
     def _encoder_decoder(self, prompt, reply, tokenizer) -> Features:
         source, cut = self._source(prompt, tokenizer)
-        ids = [*tokenizer.encode(reply)]
+        ids = reply_ids(reply, self.setting, tokenizer)
         if tokenizer.eos_id is not None:
             ids.append(tokenizer.eos_id)
         ids, cut_reply = base.cut_to(ids, self.setting.length)
@@ -102,6 +102,16 @@ class Generate:
         """Return {"text"}: the reply."""
         text = tokenizer.decode(outputs[0]["written"])
         return {"text": text.removeprefix(" ")}
+
+
+def reply_ids(text: str, setting: base.Setting, tokenizer) -> list[int]:
+    """Return the ids of an answer: a decoder's goes on from the prompt, set off by a
+    space; an encoder-decoder's is a text of its own.
+    """
+    if setting.architecture == "encoder_decoder":
+        return list(tokenizer.encode(text))
+    reply = chat.reply_text(text, setting.template)
+    return list(tokenizer.encode(reply, continues=True))
 
 
 def decoder_start(tokenizer) -> int:
