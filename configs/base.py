@@ -215,7 +215,7 @@ def tiny(c: ConfigDict) -> ConfigDict:
     c.model.attention.heads, c.model.attention.kv_heads = 4, 0
     c.model.attention.head_dim = 0
     c.data.length, c.data.source_length, c.data.limit = 64, 64, 64
-    c.tokenizer.size = min(c.tokenizer.size, 300)
+    c.tokenizer.size = min(c.tokenizer.size, 600)
     c.train.steps, c.train.batch_size = 4, 4
     c.optim.warmup_steps = 1
     c.eval.every, c.eval.limit, c.eval.batch_size = 2, 8, 4

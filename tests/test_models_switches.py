@@ -186,6 +186,30 @@ def test_fresh_parameters_are_float32_wrapped_in_axes_and_near_uniform():
     assert tuple(axes) == ("embed", "heads", "head")
 
 
+def _spread(**changes):
+    """Return the standard deviations of a block's fresh weights, and of the table."""
+    one = tiny.model(width=64, mlp=96, attention={"heads": 4, "scale": 1.0}, **changes)
+    params = models.unbox(jax.jit(one.init)(jax.random.key(0)))
+    block = params["decoder"]["layers_1"]
+    found = {k: float(np.std(v)) for k, v in (block["attn"] | block["mlp"]).items()}
+    return found | {"tokens": float(np.std(params["embed"]["tokens"]))}
+
+
+def test_fresh_weights_are_drawn_as_t5_draws_them():
+    wanted = {
+        "query": (64 * 16) ** -0.5, "key": 64**-0.5, "value": 64**-0.5,
+        "out": 64**-0.5, "up": 64**-0.5, "down": 96**-0.5, "tokens": 1.0,
+    }  # fmt: skip
+    assert _spread(init="fan_in") == pytest.approx(wanted, rel=0.07)
+
+
+def test_fresh_weights_are_drawn_as_gpt_2_draws_them():
+    """What is added to the residual stream is smaller by sqrt(2 L)."""
+    wanted = dict.fromkeys(("query", "key", "value", "up", "tokens"), 0.02)
+    wanted |= {"out": 0.02 / 2, "down": 0.02 / 2}
+    assert _spread() == pytest.approx(wanted, rel=0.07)
+
+
 @pytest.mark.parametrize(
     "changes, said",
     [

@@ -108,6 +108,17 @@ def test_what_is_kept_is_what_sorting_keeps(logits, top_k, top_p, min_p):
     np.testing.assert_array_equal(got, wanted)
 
 
+def test_a_mass_within_a_millionth_of_p_is_enough():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        probs = np.sort(rng.dirichlet(np.ones(6)))[::-1]
+        logits = np.log(probs).astype(np.float32)
+        for count in (1, 2, 3):
+            mass = probs[:count].sum()
+            assert _kept(logits, top_p=mass + 5e-7)[0].sum() == count
+            assert _kept(logits, top_p=mass + 4e-6)[0].sum() == count + 1
+
+
 @pytest.mark.parametrize("shift", [0.0, -50.0, 50.0])
 def test_ties_at_the_threshold_are_all_kept(shift):
     logits = np.array([1, 3, 2, 2, 2, 0]) + shift

@@ -50,7 +50,11 @@ class Pieces(Sequence):
         for i in range(len(records)):
             example = read_example(records, i, example_of)
             self.examples.append(example)
-            self._add(i, featurize(example, tokenizer), on_long)
+            try:
+                rows = featurize(example, tokenizer)
+            except ValueError as error:
+                raise ValueError(f"{records.where(i)}: {error}") from None
+            self._add(i, rows, on_long)
         self.counts |= {"examples": len(records), "rows": len(self._pieces)}
         self.tokens = self._sizes("tokens")
         self.sources = self._sizes("source")
@@ -59,7 +63,7 @@ class Pieces(Sequence):
         )
         self.counts["tokens"] = int(self.tokens.sum() + self.sources.sum())
         self.fingerprint = fingerprint(
-            records.fingerprint, tokenizer.fingerprint, repr(objective), len(self)
+            records.fingerprint, tokenizer.fingerprint, data_key(objective), len(self)
         )
 
     def _add(self, index, rows, on_long):
@@ -109,12 +113,19 @@ def read_example(records, index: int, example_of) -> examples.Example:
     """Return record `index` as an example; a record of the wrong form names itself."""
     try:
         return example_of(records[index])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise ValueError(
             f"{records.where(index)}: the record does not have the form of the task "
             f"({type(error).__name__}: {error}); its keys are "
             f"{', '.join(records[index])}; set config.data.fields.KEY=COLUMN"
         ) from None
+
+
+def data_key(objective) -> tuple:
+    """Return what of an objective decides its rows: not its loss, not its decoding."""
+    setting = objective.setting
+    plain = dataclasses.replace(setting, label_smoothing=0.0, z_loss=0.0)
+    return type(objective).__name__, repr(plain)
 
 
 def fingerprint(*parts) -> str:

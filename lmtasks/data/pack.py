@@ -46,6 +46,8 @@ def plan(
                 room, open_bins = np.delete(room, k, 0), np.delete(open_bins, k)
             continue
         bins.append([int(i)])
+        if most == 1:
+            continue
         room = np.vstack([room, capacity - size])[-OPEN_BINS:]
         open_bins = np.append(open_bins, len(bins) - 1)[-OPEN_BINS:]
     return bins
@@ -100,9 +102,7 @@ class PackedRows:
         # Twice the mean bounds what is gathered before the head, and closes no bin
         # early: a quarter above it left SST-2's rows 93% full instead of 99%.
         density = pieces.weighted.sum() / max(pieces.tokens.sum(), 1)
-        most = max(
-            int(pieces.weighted.max(initial=1)), int(2 * density * length) + 1
-        )
+        most = max(int(pieces.weighted.max(initial=1)), int(2 * density * length) + 1)
         self.bins = plan(sizes, (length, source_length, most))
         self.pieces = pieces
         loads = [sum(int(pieces.weighted[i]) for i in bin) for bin in self.bins]
@@ -140,8 +140,8 @@ class StreamRows:
     Each epoch cuts at another offset, so that rows differ between epochs; the tail
     shorter than T is left out of that epoch.
 
-        documents a b c $ | d e $, T = 3, offset 1:
-            tokens b c ^ | targets c $ d | segments 1 1 2 | positions 1 2 0
+        stream ^ a b c $ ^ d e $, T = 3, offset 3:
+            tokens c $ ^ | targets $ ^ d | weights 1 0 1 | segments 1 1 2 | positions 0 1 0
     """
 
     def __init__(self, documents, *, start: int | None, length: int, seed: int, key):

@@ -177,6 +177,12 @@ class ClassifyWords:
         """
         labels = self.setting.labels
         ids = [generate.reply_ids(one, self.setting, tokenizer) for one in labels]
+        for i, one in enumerate(ids):
+            if one in ids[:i]:
+                raise ValueError(
+                    f"the labels {labels[ids.index(one)]!r} and {labels[i]!r} are the "
+                    "same ids to the tokenizer; use another tokenizer or other labels"
+                )
         if tokenizer.eos_id is None:
             return ids
 

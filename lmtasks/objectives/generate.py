@@ -32,21 +32,25 @@ class Generate:
     def featurize(self, example, tokenizer, rng=None) -> list[Features]:
         """Return one row; [] when the example has no answer or an empty prompt."""
         turns = chat.as_turns(example, self.setting.prompt)
-        prompt, reply = chat.split_reply(turns)
-        if reply is None or not any(t.text.strip() for t in prompt):
+        if not any(t.text.strip() for t in turns.turns if t.role != "assistant"):
             return []
         if self.setting.architecture == "decoder":
-            return [self._decoder(turns.turns, tokenizer)]
+            return self._decoder(turns.turns, tokenizer)
+        prompt, reply = chat.split_reply(turns)
+        if reply is None:
+            return []
         return [self._encoder_decoder(prompt, reply, tokenizer)]
 
-    def _decoder(self, turns, tokenizer) -> Features:
+    def _decoder(self, turns, tokenizer) -> list[Features]:
         template, limit = self.setting.template, self.setting.length + 1
         ids, learned = chat.render(turns, tokenizer, template, bos=True)
+        if not any(learned[1:]):
+            return []
         cut = max(len(ids) - limit, 0)
         # The answer is kept whole where it fits: the prompt loses its beginning.
-        head = min(cut, learned.index(True) - 1)
+        head = min(cut, max(learned.index(True) - 1, 0))
         ids, learned = ids[head:][:limit], learned[head:][:limit]
-        return base.next_token_features(ids, learned) | {"cut": cut}
+        return [base.next_token_features(ids, learned) | {"cut": cut}]
 
     def _encoder_decoder(self, prompt, reply, tokenizer) -> Features:
         source, cut = self._source(prompt, tokenizer)

@@ -87,7 +87,7 @@ def _stream(run: builder.Run, records):
         example = features.read_example(records, i, run.task.example)
         if example.text:
             documents.append(objective.ids(example, tokenizer))
-    key = (records.fingerprint, tokenizer.fingerprint, repr(objective.setting))
+    key = (records.fingerprint, tokenizer.fingerprint, features.data_key(objective))
     rows = pack.StreamRows(
         documents,
         start=objective.start_id(tokenizer),
