@@ -202,7 +202,7 @@ A, B, C, D, E, END, START = 1, 2, 3, 4, 5, 8, 9
 def docstring_cases():
     """Return the lines of the worked example in the docstring of StreamRows."""
     lines = pack.StreamRows.__doc__.splitlines()
-    at = next(i for i, line in enumerate(lines) if "documents a b c $" in line)
+    at = next(i for i, line in enumerate(lines) if "stream ^ a b c $" in line)
     return lines[at], lines[at + 1]
 
 

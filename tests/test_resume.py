@@ -234,6 +234,30 @@ def test_changes_are_said_logged_and_kept(whole, arguments, tmp_path, capsys):
     assert len(runs.rows(work, "config_changes.jsonl")) == 1
 
 
+def test_what_does_not_touch_the_training_rows_may_change(tmp_path, capsys):
+    rows = [{"source": f"say {i}", "target": f"so {i}"} for i in range(16)]
+    runs.write_jsonl(tmp_path / "train.jsonl", rows)
+    runs.write_jsonl(tmp_path / "validation.jsonl", rows)
+    argv = ["train", "--config=own:seq2seq,decoder", f"--config.data.dir={tmp_path}"]
+    argv += [*runs.settings(tokenizer__kind="byte"), f"--workdir={tmp_path / 'work'}"]
+    runs.good(capsys, *argv)
+    changes = {
+        "train.steps": 6, "train.ema": 0.0, "optim.learning_rate": 1e-5,
+        "optim.schedule": "constant", "loss.label_smoothing": 0.1, "loss.z_loss": 1e-4,
+        "decode.max_tokens": 2, "decode.temperature": 0.5, "decode.top_p": 0.9,
+        "decode.samples": 0, "eval.every": 3, "eval.batch_size": 16, "eval.limit": 8,
+        "log.every": 2, "checkpoint.keep": 1, "data.threads": 1, "model.dropout": 0.1,
+    }  # fmt: skip
+    more = [f"--config.{key}={value}" for key, value in changes.items()]
+    out = runs.good(capsys, *argv, *more)
+    assert "resumed at step 4" in out
+    assert runs.steps(tmp_path / "work")[-1] == 6
+    logged = {
+        row["key"] for row in runs.rows(tmp_path / "work", "config_changes.jsonl")
+    }
+    assert logged == changes.keys() - {"train.ema"}
+
+
 def test_a_row_cut_in_half_is_repaired(whole, arguments, tmp_path, capsys):
     work = tmp_path / "work"
     stopped_at(capsys, arguments(work), loop.runtime.Clock, "count", 5)
