@@ -174,19 +174,26 @@ def test_a_text_to_go_on_from_is_the_beginning_of_its_training_row(kind):
 
 
 @pytest.mark.parametrize("architecture", ("decoder", "encoder_decoder"))
+@each_template
 @each_kind
-def test_a_label_is_scored_by_the_ids_it_is_trained_with(kind, architecture):
+def test_a_label_is_scored_by_the_ids_it_is_trained_with(kind, template, architecture):
     tokenizer = ALL[kind]
-    labels = ("Paris", "France", "Fran")
+    # One that begins another is scored with its end.
+    labels = ("Berlin", "Berlin is", "Germany")
     setting = base.Setting(
-        architecture, length=500, labels=labels, prompt="{text} Capital:"
+        architecture,
+        length=500,
+        labels=labels,
+        prompt="{text} Capital:",
+        template=chat.TEMPLATES[template],
     )
     words = classify.ClassifyWords(setting)
-    trained = words.featurize(examples.Labelled(ASKED, "Paris"), tokenizer)[0]
+    trained = words.featurize(examples.Labelled(ASKED, "Berlin"), tokenizer)[0]
     learned = trained["targets"][trained["weights"] > 0].tolist()
     scored = words.query(examples.Labelled(ASKED), tokenizer)[0]
     mine = scored["targets"][scored["segments"] == 1].tolist()
     assert learned[: len(mine)] == mine
+    assert len(mine) > len(generate.reply_ids("Berlin", setting, tokenizer))
     first = int(np.flatnonzero(trained["weights"])[0])
     before = scored["tokens"][scored["segments"] == 0].tolist()
     again = scored["tokens"][scored["segments"] == 1][:1].tolist()

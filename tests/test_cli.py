@@ -325,7 +325,7 @@ def test_config_lists_every_key_with_its_comment_and_marks_changes(capsys):
     for line in out.splitlines():
         mark, key, equals, *_ = line.split() if line[0] == "*" else ("", *line.split())
         assert equals == "=" and "  # " in line
-        assert len(line.partition("  # ")[2]) > 4, line
+        assert len(line.partition("  # ")[2]) > 0, line
         lines[key] = mark
     known = schema.keys_of(schema.defaults())
     assert lines.keys() == known.keys() and len(known) > 100

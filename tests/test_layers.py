@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 import tiny
 
 from lmtasks.layers import attention
@@ -77,6 +78,14 @@ def test_activations_have_their_published_values():
         np.testing.assert_allclose(mlp.activate(name, jnp.float32(1)), value, rtol=1e-6)
     assert float(mlp.activate("relu2", jnp.float32(3))) == 9.0
     assert float(mlp.activate("relu2", jnp.float32(-3))) == 0.0
+
+
+def test_the_left_tail_of_a_bfloat16_gelu_is_as_fine_as_bfloat16():
+    """1 + erf(x) cancels there: it must be computed in float32."""
+    x = jnp.linspace(-5, -1.5, 500).astype(jnp.bfloat16)
+    exact = np.asarray(x, np.float64) * scipy.special.ndtr(np.asarray(x, np.float64))
+    got = np.asarray(jax.jit(lambda x: mlp.activate("gelu", x))(x), np.float64)
+    np.testing.assert_allclose(got, exact, atol=1e-3)
 
 
 def test_a_gated_feed_forward_multiplies_up_by_the_activated_gate():

@@ -199,22 +199,21 @@ def stream(documents, start=None, length=3, seed=0):
 A, B, C, D, E, END, START = 1, 2, 3, 4, 5, 8, 9
 
 
-def docstring_cases():
-    """Return the lines of the worked example in the docstring of StreamRows."""
-    lines = pack.StreamRows.__doc__.splitlines()
-    at = next(i for i, line in enumerate(lines) if "stream ^ a b c $" in line)
-    return lines[at], lines[at + 1]
-
-
 def test_the_worked_example_of_stream_rows_is_what_they_do():
+    # stream ^ a b c $ ^ d e $, T = 3, offset 3:
+    #     tokens c $ ^ | targets $ ^ d | ...
+    lines = pack.StreamRows.__doc__.splitlines()
+    at = next(i for i, line in enumerate(lines) if "offset " in line and ":" in line)
     names = {"a": A, "b": B, "c": C, "d": D, "e": E, "$": END, "^": START}
-    said, wanted = docstring_cases()
-    offset = int(said.partition("offset ")[2].rstrip(":"))
-    start = START if "^" in said + wanted else None
-    rows = stream([[A, B, C, END], [D, E, END], [D, D, D, D]], start=start)
-    rows._offset = lambda epoch: offset
+    said, _, rest = lines[at].strip().removeprefix("stream ").partition(", T = ")
+    length, _, offset = rest.rstrip(":").partition(", offset ")
+    documents = [part.split() for part in said.split("^")[1:]]
+    documents = [[names[name] for name in one] for one in documents]
+    # Another document, so that there is a row to cut.
+    rows = stream([*documents, [D] * 9], start=START, length=int(length))
+    rows._offset = lambda epoch: int(offset)
     found = rows.row(0, 0)
-    for part in wanted.split("|"):
+    for part in lines[at + 1].split("|"):
         key, *values = part.split()
         expected = [names[v] if v in names else float(v) for v in values]
         assert found[key].tolist() == expected, key

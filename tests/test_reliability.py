@@ -208,6 +208,44 @@ def test_a_file_system_that_takes_no_more_stops_the_run_with_a_sentence(data, tm
     assert runs.steps(work) == []
 
 
+# Kills while the work directory is written (R3).
+
+
+class Killed(BaseException):
+    """Ends a run at once, as far as that can be done inside this process."""
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_a_kill_in_the_middle_of_any_file_needs_no_repair(
+    number, tmp_path, capsys, monkeypatch
+):
+    """Files are cut in half, in the order in which a new run writes them."""
+    folder, work = runs.data(tmp_path / "data"), tmp_path / "work"
+    argv = runs.classify(folder, work, train__steps=1, tokenizer__kind="word")
+    written = []
+
+    def halved(write):
+        def cut(path, content, *args, **kwargs):
+            if work not in path.parents:
+                return write(path, content, *args, **kwargs)
+            written.append(path.name)
+            if len(written) < number:
+                return write(path, content, *args, **kwargs)
+            write(path, content[: len(content) // 2], *args, **kwargs)
+            raise Killed
+
+        return cut
+
+    with monkeypatch.context() as patch:
+        for name in ("write_bytes", "write_text"):
+            patch.setattr(pathlib.Path, name, halved(getattr(pathlib.Path, name)))
+        with pytest.raises(Killed):
+            runs.command(capsys, *argv)
+    runs.good(capsys, *argv)
+    assert runs.steps(work) == [1]
+    runs.good(capsys, "eval", f"--workdir={work}")
+
+
 # Signals (R9).
 
 

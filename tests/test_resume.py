@@ -26,6 +26,10 @@ LONG = {
 }  # fmt: skip
 
 
+class Killed(BaseException):
+    """Ends a run at once, as far as that can be done inside this process."""
+
+
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     runs.keep_cache(monkeypatch)
@@ -169,10 +173,10 @@ def test_an_evaluation_repeated_after_two_stops_is_written_once(
     with pytest.MonkeyPatch.context() as patch:
 
         def killed(*_):
-            raise KeyboardInterrupt
+            raise Killed
 
         patch.setattr(loop.runtime.Clock, "count", killed)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Killed):
             runs.command(capsys, *arguments(work))
     assert runs.steps(work)[-1] == 4
     runs.good(capsys, *arguments(work))
