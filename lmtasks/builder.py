@@ -69,6 +69,10 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     """
     config = config.copy_and_resolve_references()
     check_values(config)
+    if config.init and not (pathlib.Path(config.init) / "config.json").exists():
+        raise ValueError(
+            f"init={str(config.init)!r} is not a work directory: there is no config.json"
+        )
     task = task_of(config)
     name = config.objective or default_objective(task, config.architecture)
     objectives.check_cell(name, task.kind.__name__, config.architecture)

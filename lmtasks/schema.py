@@ -59,8 +59,12 @@ def load(spec: str) -> ConfigDict:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip("'\"").partition("\n")[0]
-    return f"{type(error).__name__}: {text}"
+    """Return what is wrong in one line; ml_collections' list of keys is left out."""
+    whole = str(error).strip("'\"").replace("\\n", "\n")
+    text = whole.partition("\n")[0].partition(" and cannot be added")[0]
+    hint = whole.partition("Did you mean ")[2].partition("?")[0]
+    hint = f"; did you mean {hint}?" if hint else ""
+    return f"{text or type(error).__name__}{hint}"
 
 
 def defaults() -> ConfigDict:
@@ -197,6 +201,10 @@ def override(config: ConfigDict, key: str, text: str) -> None:
             target[name] = int(text) if text.isdigit() else text
         return
     default = base.base()
+    if key in OPEN:
+        raise ValueError(
+            f"config.{key} takes one column at a time: --config.{key}.KEY=COLUMN"
+        )
     if key not in keys_of(default):
         raise ValueError(_unknown(key))
     kind = _type_of(default, key)

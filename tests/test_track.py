@@ -94,7 +94,7 @@ def test_a_missing_service_is_named_with_its_package(
 ):
     monkeypatch.setitem(sys.modules, package, None)
     track.Tracker(tmp_path / "without").close()
-    with pytest.raises(ValueError, match=f"pip install {package}.* set track.{flag}"):
+    with pytest.raises(ValueError, match=f"pip install {package}.* set log.{flag}"):
         track.Tracker(tmp_path / "with", **{flag: True})
     assert not (tmp_path / "with").exists()
 

@@ -129,7 +129,7 @@ def prompt_text(example: examples.Example, prompt: str) -> str:
         return prompt.format(**fields)
     except (KeyError, IndexError, AttributeError, ValueError) as error:
         raise ValueError(
-            f"the prompt {prompt!r} cannot be filled ({type(error).__name__}: {error}); "
+            f"the prompt {prompt!r} cannot be filled ({error}); "
             f"a {type(example).__name__} example has the fields "
             f"{', '.join('{' + name + '}' for name in sorted(fields))}"
         ) from None

@@ -115,7 +115,7 @@ def attend(
         logits = soft_cap * jnp.tanh(logits / soft_cap)
     if bias is not None:
         logits = logits + bias.reshape(bias.shape[0], k, n // k, *bias.shape[2:])
-    logits = logits + jnp.where(mask, 0.0, BIG_NEGATIVE)[:, None, None]
+    logits = jnp.where(mask[:, None, None], logits, BIG_NEGATIVE)
     top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     weights = jnp.exp(logits - top)
     total = jnp.sum(weights, axis=-1)  # [B, K, G, T], at least 1

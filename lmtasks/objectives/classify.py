@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -173,23 +174,9 @@ class ClassifyWords:
 
     def label_ids(self, tokenizer) -> list[list[int]]:
         """Return each label's ids with its leading space; one that begins another
-        label is closed with the end-of-sequence.
+        label is closed with what ends an answer.
         """
-        labels = self.setting.labels
-        ids = [generate.reply_ids(one, self.setting, tokenizer) for one in labels]
-        for i, one in enumerate(ids):
-            if one in ids[:i]:
-                raise ValueError(
-                    f"the labels {labels[ids.index(one)]!r} and {labels[i]!r} are the "
-                    "same ids to the tokenizer; use another tokenizer or other labels"
-                )
-        if tokenizer.eos_id is None:
-            return ids
-
-        def begins_another(one):
-            return any(one != o and o[: len(one)] == one for o in ids)
-
-        return [[*one, tokenizer.eos_id] if begins_another(one) else one for one in ids]
+        return _label_ids(self.setting, tokenizer)
 
     def query(self, example, tokenizer) -> list[Features]:
         """Return the row that scores all labels; a second one without text for pmi."""
@@ -268,6 +255,29 @@ class ClassifyWords:
         said["probabilities"] = dict(zip(names, map(float, raw), strict=True))
         said["mass"] = float(raw.sum())
         return said
+
+
+@functools.lru_cache(maxsize=8)
+def _label_ids(setting: base.Setting, tokenizer) -> list[list[int]]:
+    """As above; asked for every example, so kept (77 labels took 2.5 ms each)."""
+    labels = setting.labels
+    ids = [generate.reply_ids(one, setting, tokenizer) for one in labels]
+    for i, one in enumerate(ids):
+        if one in ids[:i]:
+            raise ValueError(
+                f"the labels {labels[ids.index(one)]!r} and {labels[i]!r} are the "
+                "same ids to the tokenizer; use another tokenizer or other labels"
+            )
+    end = tokenizer.eos_id
+    if setting.architecture == "decoder":
+        end = setting.template.stop_id(tokenizer)
+    if end is None:
+        return ids
+
+    def begins_another(one):
+        return any(one != o and o[: len(one)] == one for o in ids)
+
+    return [[*one, end] if begins_another(one) else one for one in ids]
 
 
 def make(setting: base.Setting, label_norm: str) -> ClassifyHead | ClassifyWords:

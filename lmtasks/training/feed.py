@@ -6,9 +6,9 @@ import dataclasses
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from lmtasks import builder
+from lmtasks import schema
 from lmtasks.data import features
 from lmtasks.data import pack
 from lmtasks.data import pipeline
@@ -161,7 +161,7 @@ def take_params(folder: str, params, mesh, note) -> dict:
         raise ValueError(
             f"init={folder!r} is not a work directory: there is no config.json"
         )
-    other = builder.build(ConfigDict(stored, allow_dotted_keys=True), folder)
+    other = builder.build(schema.from_stored(stored), folder)
     theirs, step = workdir.restore_for_use(folder, other, mesh, None, "params")
     theirs = _flat(layout.unstack_layers(theirs))
     stacked = any("layers" in path.split("/") for path in _flat(params))

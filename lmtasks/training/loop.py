@@ -127,6 +127,8 @@ class Trainer:
     def _eval_split(self):
         name = self.config.eval.split
         if not feed.has_split(self.run, name):
+            if name != "validation":
+                raise ValueError(f"eval.split={name!r}: the data has no such split")
             return None
         predict = self.config.eval.predict and bool(self.run.task.metrics)
         return evaluate.read_split(self.run, name, predict=predict)
@@ -143,9 +145,10 @@ class Trainer:
     def run_all(self) -> Outcome:
         """Train to the last step; evaluate, sample and save on the way."""
         log, note = self.config.log, self.progress.note
+        # First: a config that does not fit what is there must not replace its own.
+        state, first = self._restore_or_start()
         if self.chief:
             report.announce(self.run, self.path, self.mesh, self._lines(), note)
-        state, first = self._restore_or_start()
         self.tracker = track.Tracker(
             self.path,
             resume_step=first,
@@ -170,6 +173,8 @@ class Trainer:
     def _lines(self) -> list[str]:
         """Return what there is to say about the data."""
         lines = [self.feed.summary]
+        if not self.split:
+            lines.append("no validation split: nothing is evaluated")
         if self.split:
             lines.append(self.split.pieces.summary(self.split.name))
         if self.split and self.config.eval.xz:

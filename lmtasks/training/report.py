@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import shutil
 from collections.abc import Callable
 from collections.abc import Sequence
 
@@ -26,7 +27,10 @@ def announce(
         workdir.note_changes(path, stored, run.config.to_dict(), note)
     workdir.write_config(path, run.config)
     if not (path / "tokenizer").exists():
-        run.tokenizer.save(path / "tokenizer")
+        # By a rename: a kill leaves the whole folder or none.
+        shutil.rmtree(path / "tokenizer.tmp", ignore_errors=True)
+        run.tokenizer.save(path / "tokenizer.tmp")
+        (path / "tokenizer.tmp").rename(path / "tokenizer")
     workdir.write_environment(path)
     table = workdir.param_table(run.model, mesh)
     workdir.write_text(path / "params.txt", table)

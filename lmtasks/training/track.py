@@ -114,8 +114,8 @@ def _optional(package: str, flag: str):
         return importlib.import_module(package)
     except ImportError as error:
         raise ValueError(
-            f"track.{flag}=True needs the package {package}, which is not installed; "
-            f"run `pip install {package}` or set track.{flag}=False."
+            f"log.{flag}=True needs the package {package}, which is not installed; "
+            f"run `pip install {package}` or set log.{flag}=False."
         ) from error
 
 

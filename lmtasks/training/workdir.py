@@ -14,6 +14,7 @@ import jax
 from ml_collections import ConfigDict
 
 from lmtasks import builder
+from lmtasks import schema
 from lmtasks.models import model as models
 from lmtasks.training import checkpoint
 from lmtasks.training import parallel
@@ -198,7 +199,7 @@ def load_run(folder: str, config: ConfigDict | None = None) -> builder.Run:
                 f"{folder} is not a work directory: there is no config.json; make one "
                 "with lmtasks train --workdir"
             )
-        config = ConfigDict(stored, allow_dotted_keys=True)
+        config = schema.from_stored(stored)
     return builder.build(config, folder)
 
 
