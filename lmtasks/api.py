@@ -206,9 +206,12 @@ def read_input(kind: type, task, row: dict) -> examples.Example:
     tasks that write, or a record as the task's own files have it.
     """
     names = [field.name for field in dataclasses.fields(kind)]
-    if kind is examples.Turns and "prompt" in row:
+    if kind is examples.Turns and isinstance(row.get("prompt"), str):
         return examples.Turns((examples.Turn("user", str(row["prompt"])),))
     given = {name: row[name] for name in names if name in row}
+    for name in {"text", "pair", "question", "context", "prompt"} & row.keys():
+        if not isinstance(row[name], str):
+            raise ValueError(f"{name}={row[name]!r} is not a text")
     if kind is not examples.Turns and names[0] in given:
         lists = (tuple(v) if isinstance(v, list) else v for v in given.values())
         return kind(**dict(zip(given, lists, strict=True)))

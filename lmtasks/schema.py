@@ -9,6 +9,7 @@ import importlib.util
 import pathlib
 import pkgutil
 import re
+import traceback
 
 from ml_collections import ConfigDict
 
@@ -35,7 +36,7 @@ def load(spec: str) -> ConfigDict:
             near = difflib.get_close_matches(path.stem, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise ValueError(
-                f"--config={name}: there is no such file{hint} Packaged configs: "
+                f"--config={name}: there is no such .py file{hint} Packaged configs: "
                 f"{', '.join(k for k in known if k != 'base')}"
             )
         path = packaged
@@ -45,7 +46,7 @@ def load(spec: str) -> ConfigDict:
     try:
         config = module.get_config(argument) if argument else module.get_config()
     except Exception as error:  # noqa: BLE001 - it is the user's own code
-        raise ValueError(f"--config={name}: {_first_line(error)}") from None
+        raise ValueError(f"--config={name}: {_first_line(error, path)}") from None
     if not isinstance(config, ConfigDict):
         raise ValueError(f"--config={name}: get_config() returns no ConfigDict")
     check(config)
@@ -58,13 +59,19 @@ def load(spec: str) -> ConfigDict:
     return config
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: Exception, path: pathlib.Path) -> str:
     """Return what is wrong in one line; ml_collections' list of keys is left out."""
     whole = str(error).strip("'\"").replace("\\n", "\n")
     text = whole.partition("\n")[0].partition(" and cannot be added")[0]
     hint = whole.partition("Did you mean ")[2].partition("?")[0]
     hint = f"; did you mean {hint}?" if hint else ""
-    return f"{text or type(error).__name__}{hint}"
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path)
+    ]
+    place = f"line {lines[-1]}: " if lines else ""
+    return f"{place}{text or type(error).__name__}{hint}"
 
 
 def defaults() -> ConfigDict:
@@ -80,7 +87,7 @@ def _import(path: pathlib.Path):
     try:
         specification.loader.exec_module(module)
     except Exception as error:  # noqa: BLE001 - it is the user's own code
-        raise ValueError(f"--config={path}: {_first_line(error)}") from None
+        raise ValueError(f"--config={path}: {_first_line(error, path)}") from None
     return module
 
 

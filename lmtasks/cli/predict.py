@@ -87,7 +87,12 @@ def main(argv: list[str]) -> int:
     task = loaded.run.task
     field = "prompt" if task.kind is examples.Turns else "text"
     rows = read_input(source, field)
-    given = [api.read_input(task.kind, task, row) for row in rows]
+    given = []
+    for number, row in enumerate(rows, 1):
+        try:
+            given.append(api.read_input(task.kind, task, row))
+        except ValueError as error:
+            raise ValueError(f"{source}:{number}: {error}") from None
     answers = api.predict(loaded, given)
     empty = sum(answer is None for answer in answers)
     with open_output(fv.output) as out:

@@ -9,7 +9,6 @@ import numpy as np
 
 from lmtasks.data import examples
 
-
 # What chat formats write as one token.
 _MARK = re.compile(r"<\|[^|\s]+\|>")
 

@@ -54,6 +54,11 @@ class Pieces(Sequence):
                 rows = featurize(example, tokenizer)
             except ValueError as error:
                 raise ValueError(f"{records.where(i)}: {error}") from None
+            except (AttributeError, TypeError) as error:
+                raise ValueError(
+                    f"{records.where(i)}: a field of the record has the wrong type "
+                    f"({error}); texts are strings"
+                ) from None
             self._add(i, rows, on_long)
         self.counts |= {"examples": len(records), "rows": len(self._pieces)}
         self.tokens = self._sizes("tokens")

@@ -244,7 +244,10 @@ def _checked(row: records.Record, check: Callable[[records.Record], object]):
         check(row)
     except KeyError as error:
         has = ", ".join(row)
-        return readers.Bad(f"the field {error} is missing; the record has {has}")
+        return readers.Bad(
+            f"the field {error} is missing; the record has {has}; "
+            "config.data.fields.KEY=COLUMN names another column"
+        )
     except (ValueError, TypeError, IndexError, AttributeError) as error:
         return readers.Bad(f"the task cannot use the record ({error})")
     return row

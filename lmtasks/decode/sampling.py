@@ -118,7 +118,8 @@ def keep_mask(logits: Array, sampling: Sampling) -> Array:
         probs,
         lambda kept: jnp.sum(jnp.where(kept, probs, 0), -1) >= sampling.top_p - 1e-6,
     )
-    keep = keep & (keys >= least[:, None])
+    every = sampling.top_p[:, None] >= 1
+    keep = keep & (every | (keys >= least[:, None]))
     top = jnp.max(probs, axis=-1, keepdims=True)
     return keep & (probs >= sampling.min_p[:, None] * top)
 
@@ -140,5 +141,8 @@ def sample(logits: Array, sampling: Sampling, uniform: Array) -> Array:
     # The first token whose cumulative mass passes the draw; rounding may leave the
     # total below the draw, so it is scaled by the total.
     target = uniform[:, None] * mass[:, -1:]
-    drawn = jnp.argmax((mass > target) & keep, axis=-1).astype(jnp.int32)
+    passed = (mass > target) & keep
+    drawn = jnp.argmax(passed, axis=-1).astype(jnp.int32)
+    # A draw next to 1 may round to the whole mass: take the likeliest then.
+    drawn = jnp.where(jnp.any(passed, axis=-1), drawn, greedy)
     return jnp.where(sampling.temperature > 0, drawn, greedy)

@@ -73,6 +73,7 @@ def train(config: ConfigDict, folder: str) -> Outcome:
             is no longer finite.
     """
     path = workdir.open_new(folder)
+    workdir.check_tokenizer(path, config)
     runtime.enable_compile_cache()
     run = builder.build(config, folder)
     mesh = parallel.make_mesh(run.parallel)
@@ -128,7 +129,10 @@ class Trainer:
         name = self.config.eval.split
         if not feed.has_split(self.run, name):
             if name != "validation":
-                raise ValueError(f"eval.split={name!r}: the data has no such split")
+                raise ValueError(
+                    f"eval.split={name!r}: the data has no such split; the usual "
+                    "ones are validation and test"
+                )
             return None
         predict = self.config.eval.predict and bool(self.run.task.metrics)
         return evaluate.read_split(self.run, name, predict=predict)
@@ -145,10 +149,14 @@ class Trainer:
     def run_all(self) -> Outcome:
         """Train to the last step; evaluate, sample and save on the way."""
         log, note = self.config.log, self.progress.note
+        track.check(tensorboard=log.tensorboard, wandb=log.wandb)
         # First: a config that does not fit what is there must not replace its own.
         state, first = self._restore_or_start()
         if self.chief:
             report.announce(self.run, self.path, self.mesh, self._lines(), note)
+        if self.chief:
+            again = self.split.name if self._eval_due(first) else ""
+            report.cut(self.path, first, again)
         self.tracker = track.Tracker(
             self.path,
             resume_step=first,
@@ -156,8 +164,6 @@ class Trainer:
             wandb=log.wandb,
             process_index=jax.process_index(),
         )
-        if self.chief:
-            report.cut_samples(self.path, first)
         try:
             state, stopped = self._steps(state, first)
         except evaluate.Stopped:
@@ -222,8 +228,15 @@ class Trainer:
         batches = self.feed.train.batches(first, c.train.steps, threads=c.data.threads)
         clock = runtime.Clock()
         self.progress.start("training", first)
-        if self._eval_due(first) and self._evaluate(first, state):
-            return state, "early"  # asked to stop while it was evaluating
+        patience = c.eval.patience
+        if patience and self.memory.waited >= patience:
+            return state, "early"
+        if self._eval_due(first):  # it was asked to stop while it was evaluating
+            stop = self._evaluate(first, state)
+            if stop or self._ranks(first):
+                self._save(first, state)
+            if stop:
+                return state, "early"
         for done in range(first + 1, c.train.steps + 1):
             batch = next(batches)
             with jax.set_mesh(self.mesh), parallel.rules():

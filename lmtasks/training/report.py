@@ -52,11 +52,18 @@ def write_samples(path: pathlib.Path, done: int, rows, note) -> None:
         note(samples.line(row))
 
 
-def cut_samples(path: pathlib.Path, step: int) -> None:
-    """Drop the samples of steps that are run again."""
+def cut(path: pathlib.Path, step: int, split: str) -> None:
+    """Drop the samples of steps that are run again; with `split`, also the rows and
+    samples of that split's evaluation at `step`, which is made again.
+    """
+    file = path / "metrics.jsonl"
+    if split and file.exists():
+        rows = [r for r in track.read(file) if (r["step"], r["split"]) != (step, split)]
+        workdir.write_text(file, "".join(json.dumps(r) + "\n" for r in rows))
     file = path / "samples.jsonl"
     if file.exists():
-        rows = [row for row in track.read(file) if row["step"] <= step]
+        last = step - 1 if split else step
+        rows = [row for row in track.read(file) if row["step"] <= last]
         text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
         workdir.write_text(file, text)
 

@@ -109,6 +109,14 @@ class Tracker:
         self._file = self._board = self._run = None
 
 
+def check(*, tensorboard: bool, wandb: bool) -> None:
+    """Raise ValueError for a writer whose package is not installed."""
+    if tensorboard:
+        _optional("tensorboardX", "tensorboard")
+    if wandb:
+        _optional("wandb", "wandb")
+
+
 def _optional(package: str, flag: str):
     try:
         return importlib.import_module(package)

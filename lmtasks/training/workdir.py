@@ -111,6 +111,19 @@ def _plain(value):
     return list(value) if isinstance(value, tuple) else value
 
 
+def check_tokenizer(path: pathlib.Path, config: ConfigDict) -> None:
+    """Raise ValueError when a started run is given another tokenizer."""
+    stored = read_config(path)
+    if stored is None or "tokenizer" not in stored:
+        return
+    for key, value in stored["tokenizer"].items():
+        if _plain(config.tokenizer.get(key)) != value:
+            raise ValueError(
+                f"tokenizer.{key}={config.tokenizer.get(key)!r}: this run has begun "
+                f"with {value!r}; leave it as it was or use a new --workdir"
+            )
+
+
 def note_changes(path: pathlib.Path, stored: dict, config: dict, note) -> None:
     """Say and log what differs from the config the run was started with."""
     changed = differences(stored, config)
