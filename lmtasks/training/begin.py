@@ -66,8 +66,9 @@ def fresh_state(
             out_shardings=shardings.params,
         )
         params = draw(init_key)
-        if run.config.init:
-            params = feed.take_params(run.config.init, params, mesh, note)
+    if run.config.init:
+        params = feed.take_params(run.config.init, params, mesh, note)
+    with jax.set_mesh(mesh), parallel.rules():
         make = jax.jit(
             lambda p, key: steps.init_state(recipe, p, key), out_shardings=shardings
         )
