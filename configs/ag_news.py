@@ -2,8 +2,8 @@
 
     lmtasks train --config=ag_news --workdir=runs/ag_news --config.data.dir=DIR
 
-DIR holds train.csv, validation.csv and test.csv (class, title, description). Two CPU
-cores, a few minutes; figures in experiments/results.
+DIR holds train.csv, validation.csv and test.csv (class, title, description). The
+settings are not tuned yet.
 """
 
 from configs import base

@@ -5,7 +5,7 @@
 
 4 layers, 4 heads, width 128, rows of 64, batch 12, 2000 steps, no dropout, AdamW from
 1e-3 to 1e-4. nanoGPT itself reports 1.88 nats a character; here the whole held-out tail
-is scored. Two CPU cores, about a minute; figures in experiments/results.
+is scored.
 """
 
 from configs import base

@@ -4,8 +4,7 @@ unigram vocabulary trained on the same text.
     lmtasks train --config=wikitext2 --workdir=runs/wikitext2 --config.data.dir=DIR
 
 DIR holds train.jsonl and validation.jsonl ({"text": document}) and test.jsonl; the script
-experiments/results/lm_text.py writes them. Two CPU cores, about ten minutes; figures in
-experiments/results.
+experiments/results/run.py writes them. The settings are not tuned yet.
 """
 
 from configs import base
