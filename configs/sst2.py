@@ -3,7 +3,8 @@
     lmtasks train --config=sst2:encoder --workdir=runs/sst2 --config.data.dir=DIR
 
 DIR holds train.tsv, validation.tsv and test.tsv (sentence TAB label). The argument is the
-architecture. Whole sentences only and no pretraining; the settings are not tuned yet.
+architecture. Whole sentences only and no pretraining; the settings are not tuned
+yet. Made for two CPU cores.
 """
 
 from configs import base
