@@ -73,6 +73,7 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
         raise ValueError(
             f"init={str(config.init)!r} is not a work directory: there is no config.json"
         )
+    check_one_tokenizer(config)
     task = task_of(config)
     name = config.objective or default_objective(task, config.architecture)
     objectives.check_cell(name, task.kind.__name__, config.architecture)
@@ -258,6 +259,17 @@ def texts_of(example: kinds.Example, prompt: str) -> list[str]:
         return [chat.prompt_text(example, prompt), *words]
     turns = chat.as_turns(example, prompt).turns
     return [turn.text for turn in turns]
+
+
+def check_one_tokenizer(config: ConfigDict) -> None:
+    """Raise ValueError when tokenizer.path names another tokenizer than that of init."""
+    path, init = config.tokenizer.path, config.init
+    own = pathlib.Path(init) / "tokenizer"
+    if init and path and pathlib.Path(path).resolve() != own.resolve():
+        raise ValueError(
+            f"tokenizer.path={path!r}: init={init!r} brings its own tokenizer; leave "
+            "tokenizer.path empty"
+        )
 
 
 def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokenizer:

@@ -81,6 +81,7 @@ OVERRIDES = [
     ("decode.top_k=-1", "decode.top_k=-1", "top_k >= 0"),
     ("decode.min_p=2", "decode.min_p=2", "0 <= min_p <= 1"),
     ("eval.mode=maximum", "eval.mode='maximum'", "min, max"),
+    ("eval.best=acuracy", "eval.best", "acuracy", "did you mean 'accuracy'"),
     ("eval.split=valdation", "valdation", "validation"),
     ("eval.ema=True", "eval.ema=True", "train.ema"),
     ("eval.every=-1", "eval.every=-1", "at least 0"),

@@ -54,6 +54,9 @@ def main(argv: list[str] | None = None) -> int:
         # The reader (head, less) has closed the pipe: nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except KeyboardInterrupt:
+        print(f"lmtasks {verb}: interrupted", file=sys.stderr)
+        return 130
     except (ValueError, OSError) as error:
         if os.environ.get("LMTASKS_TRACEBACK"):
             raise

@@ -23,10 +23,10 @@ the same order.
 """
 
 
-def read_rows(stream, name: str, field: str) -> list[dict]:
+def read_rows(stream, name: str, field: str) -> list[dict | None]:
     """Return a row per line: json objects, or {field: line} for plain text.
 
-    A file is jsonl when its first line that is not empty begins with "{".
+    An empty line among json objects is None: it has its line in the answers too. A file is jsonl when its first line that is not empty begins with "{".
     """
     lines = [line.rstrip("\r\n") for line in stream]
     first = next((line for line in lines if line.strip()), "")
@@ -37,6 +37,7 @@ def read_rows(stream, name: str, field: str) -> list[dict]:
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
+            rows.append(None)
             continue
         try:
             row = json.loads(line)
@@ -48,7 +49,7 @@ def read_rows(stream, name: str, field: str) -> list[dict]:
     return rows
 
 
-def read_input(path: str, field: str) -> list[dict]:
+def read_input(path: str, field: str) -> list[dict | None]:
     """Return the rows of a file, or of standard input for "-"."""
     if path == "-":
         return read_rows(sys.stdin, "standard input", field)
@@ -90,10 +91,12 @@ def main(argv: list[str]) -> int:
     given = []
     for number, row in enumerate(rows, 1):
         try:
-            given.append(api.read_input(task.kind, task, row))
+            blank = row is None
+            given.append(None if blank else api.read_input(task.kind, task, row))
         except ValueError as error:
             raise ValueError(f"{source}:{number}: {error}") from None
-    answers = api.predict(loaded, given)
+    said = iter(api.predict(loaded, [one for one in given if one is not None]))
+    answers = [None if one is None else next(said) for one in given]
     empty = sum(answer is None for answer in answers)
     with open_output(fv.output) as out:
         for answer in answers:

@@ -95,7 +95,11 @@ class PaddedRows:
 
 
 class PackedRows:
-    """Several pieces a row, by a plan made once."""
+    """Several pieces a row, by a plan made once.
+
+    `widest` is the most tokens and source tokens in any row: an encoder-decoder's
+    short labels do not fill a target row before its source row is full.
+    """
 
     def __init__(self, pieces: feats.Pieces, length: int, source_length: int):
         sizes = np.stack([pieces.tokens, pieces.sources, pieces.weighted], axis=1)
@@ -108,6 +112,8 @@ class PackedRows:
         loads = [sum(int(pieces.weighted[i]) for i in bin) for bin in self.bins]
         self.weighted = max(loads, default=1)
         self.length = length
+        filled = [self.size(i) for i in range(len(self.bins))]
+        self.widest = tuple(max((n[k] for n in filled), default=1) for k in (0, 1))
         self.fingerprint = feats.fingerprint(pieces.fingerprint, length, source_length)
 
     def __len__(self):
@@ -137,15 +143,19 @@ class PackedRows:
 class StreamRows:
     """Rows of T cut from all documents one after another, kept apart by segments.
 
-    Each epoch cuts at another offset, so that rows differ between epochs; the tail
-    shorter than T is left out of that epoch.
+    Each epoch cuts at another offset, so that rows differ between epochs; what lies
+    before the first row and after the last, T to 2T - 1 tokens together, is left out
+    of that epoch.
 
         stream ^ a b c $ ^ d e $, T = 3, offset 3:
             tokens c $ ^ | targets $ ^ d | weights 1 0 1 | segments 1 1 2 | positions 0 1 0
     """
 
-    def __init__(self, documents, *, start: int | None, length: int, seed: int, key):
+    def __init__(
+        self, documents, *, start: int | None, length: int, seed: int, key, numbers=None
+    ):
         self.stream, self.begins = _concatenate(documents, start)
+        self.numbers = range(len(documents)) if numbers is None else numbers
         self.length, self.seed = length, seed
         self.weighted = length
         rows = (len(self.stream) - 1) // length - 1
@@ -189,7 +199,7 @@ class StreamRows:
         """Return the indices of the documents in row i."""
         at = self._offset(epoch) + i * self.length
         ends = np.searchsorted(self.begins, [at, at + self.length - 1], side="right")
-        return list(range(int(ends[0]) - 1, int(ends[1])))
+        return list(self.numbers[int(ends[0]) - 1 : int(ends[1])])
 
 
 def _concatenate(documents, start):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator
 
 import grain
@@ -19,11 +20,11 @@ class Host:
     index: int = 0
     count: int = 1
 
-    def block(self, batch_size: int) -> slice:
-        """Return this process's rows of a global batch."""
+    def block(self, batch_size: int, key: str = "train.batch_size") -> slice:
+        """Return this process's rows of a global batch; `key` names its config key."""
         if batch_size % self.count:
             raise ValueError(
-                f"train.batch_size={batch_size} is not divisible by {self.count} "
+                f"{key}={batch_size} is not divisible by {self.count} "
                 f"processes; use a multiple of {self.count}"
             )
         size = batch_size // self.count
@@ -41,13 +42,14 @@ class Shuffled:
         """Return the row at place i of an epoch."""
         if self.count == 1:
             return 0
-        sequence = np.random.SeedSequence((self.seed, epoch))
         return grain.experimental.index_shuffle(
-            i,
-            max_index=self.count - 1,
-            seed=int(sequence.generate_state(1)[0]),
-            rounds=4,
+            i, max_index=self.count - 1, seed=_seed_of(self.seed, epoch), rounds=4
         )
+
+
+@functools.lru_cache(8)
+def _seed_of(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
 
 
 class Grouped:
@@ -70,8 +72,10 @@ class Grouped:
     def _permutation(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng((self.seed, epoch))
         order = rng.permutation(len(self.lengths))
-        out, window = [], 64 * self.batch_size
-        for at in range(0, len(order), window):
+        # The epoch before may have left a batch unfinished: that comes first.
+        begun = -epoch * len(order) % self.batch_size
+        out, window = [order[:begun]], 64 * self.batch_size
+        for at in range(begun, len(order), window):
             part = order[at : at + window]
             part = part[np.argsort(self.lengths[part], kind="stable")]
             groups = np.split(part, range(self.batch_size, len(part), self.batch_size))
@@ -142,7 +146,7 @@ def eval_batches(
         chosen = np.concatenate([part, np.repeat(part[:1], missing)])
         sizes = [(int(pieces.tokens[i]), int(pieces.sources[i])) for i in part]
         length, source = shape.of(sizes)
-        local = np.arange(batch_size)[host.block(batch_size)]
+        local = np.arange(batch_size)[host.block(batch_size, "eval.batch_size")]
         rows = [pieces[int(chosen[j])] for j in local]
         batch = pack.stack([r.features for r in rows], length, source, shape.gathered)
         batch["valid"] = (local < len(part)).astype(np.float32)

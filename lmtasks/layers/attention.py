@@ -70,10 +70,16 @@ class KeysValues:
 
 
 def write(cache: Array, new: Array, slot: Array, axis: int) -> Array:
-    """Return `cache` with row b of `new` at slot[b] along `axis` (batch excluded)."""
+    """Return `cache` with row b of `new` at slot[b] along `axis` (batch excluded).
+
+    What hangs over the end is dropped: a ragged chunk may end in padding there.
+    """
+    slots = jnp.arange(new.shape[axis + 1])
+    before = (slice(None),) * axis
 
     def one(row, piece, start):
-        return jax.lax.dynamic_update_slice_in_dim(row, piece, start, axis)
+        at = row.at[(*before, start + slots)]
+        return at.set(piece, mode="drop", unique_indices=True, indices_are_sorted=True)
 
     return jax.vmap(one)(cache, new.astype(cache.dtype), slot)
 
@@ -175,10 +181,14 @@ class Attention(nn.Module):
                     keys=write(cached.keys, kv.keys, layer.slot, 1),
                     values=write(cached.values, kv.values, layer.slot, 1),
                 )
-        out = self._attend(q, kv, sight.dense(layer.window), bias)
-        # A row without any visible key is a mean of junk: make it zero.
-        out = jnp.where(sight.q_positions[:, :, None, None] >= 0, out, 0)
-        return self._out(out), kv
+        mask = sight.dense(layer.window)
+        out = self._attend(q, kv, mask, bias)
+        # A query without any visible key is a mean of junk: make it zero. In
+        # self-attention a token sees itself.
+        reads = sight.q_positions >= 0
+        if memory is not None or layer.slot is None:
+            reads = reads & jnp.any(mask, axis=-1)
+        return self._out(jnp.where(reads[:, :, None, None], out, 0)), kv
 
     def _heads(self, x, name, heads, axis):
         c = self.cfg

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from lmtasks.layers import linear
@@ -15,9 +16,11 @@ from lmtasks.types import Array
 @jax.checkpoint
 def _gelu(x: Array) -> Array:
     """x * Phi(x) (Hendrycks and Gimpel, 2016); computed again in the backward pass,
-    which is cheaper than the arrays that jax.nn.gelu keeps for it.
+    which is cheaper than the arrays that jax.nn.gelu keeps for it. In float32: the
+    left tail cancels.
     """
-    return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
+    y = x.astype(jnp.float32)
+    return (0.5 * y * (1 + jax.lax.erf(y * 0.5**0.5))).astype(x.dtype)
 
 
 def activate(name: str, x: Array) -> Array:
@@ -26,7 +29,7 @@ def activate(name: str, x: Array) -> Array:
         "gelu": _gelu,
         "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
         "relu": jax.nn.relu,
-        "relu2": lambda y: jax.numpy.square(jax.nn.relu(y)),
+        "relu2": lambda y: jnp.square(jax.nn.relu(y)),
         "silu": jax.nn.silu,
         "quick_gelu": lambda y: y * jax.nn.sigmoid(1.702 * y),
     }

@@ -85,7 +85,14 @@ class Decoder(nn.Module):
         rows = tokens.shape[0]
         cache = caches.empty(self.cfg, layers=self.cfg.layers, batch=rows, size=size)
         slot = jnp.zeros(rows, jnp.int32)
-        x, cache = self._extend(tokens, positions, cache, slot, batch.get("prefix"))
+        x, cache = self._extend(
+            tokens,
+            positions,
+            cache,
+            slot,
+            batch.get("prefix"),
+            batch.get("token_types"),
+        )
         logits = self.top(last_of(x, positions), self.embed.tokens)
         return logits[:, 0], cache
 
@@ -99,11 +106,16 @@ class Decoder(nn.Module):
         x, cache = self._extend(tokens, positions, cache, slot)
         return self.top(x, self.embed.tokens), cache
 
-    def _extend(self, tokens, positions, cache, slot, prefix=None):
+    def _extend(self, tokens, positions, cache, slot, prefix=None, types=None):
         sight, cache = extend_sight(positions, cache, slot, prefix)
-        x = self.embed(tokens)
-        shared = transformer.Shared(sight)
-        x, kept = self.decoder(x, shared, slot=slot, own=cache.own, keep=True)
+        x, kept = self.decoder(
+            self.embed(tokens),
+            transformer.Shared(sight),
+            token_types=types,
+            slot=slot,
+            own=cache.own,
+            keep=True,
+        )
         return x, cache.replace(own=tuple(own for own, _ in kept))
 
 

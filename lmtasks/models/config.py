@@ -199,6 +199,11 @@ class TransformerConfig:
                 "attention.implementation='cudnn' takes neither soft_cap nor position "
                 "biases; use 'xla'"
             )
+        if a.implementation == "cudnn" and self.dtype != "bfloat16":
+            raise ValueError(
+                f"attention.implementation='cudnn' needs model.dtype='bfloat16', got "
+                f"{self.dtype!r}; change it or use 'xla'"
+            )
 
     def _check_numbers(self):
         a, p = self.attention, self.positions
@@ -220,6 +225,10 @@ class TransformerConfig:
                 raise ValueError(
                     f"model.{key}={getattr(self, key)} must be at least 0 and below 1"
                 )
+        if not 0 < p.fraction <= 1:
+            raise ValueError(
+                f"model.positions.fraction={p.fraction} must be above 0 and at most 1"
+            )
         if not all(isinstance(w, int) and w >= 0 for w in a.window):
             raise ValueError(
                 f"model.attention.window={a.window!r} takes whole numbers, 0 = full"

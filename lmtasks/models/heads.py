@@ -41,10 +41,16 @@ class Head(nn.Module):
 
     def _lm(self, x, table):
         c = self.cfg
+        width = c.embed_dim if c.tied and c.embed_dim else c.width
         if c.head_transform:
-            x = self._dense(x, "transform")
+            x = self._dense(x, "transform", width)
             x = mlp.activate(c.activation, x)
             x = norms.Norm(c.norm.kind, c.norm.eps, name="norm")(x)
+        elif width != c.width:
+            shape, axes = (c.width, width), ("embed", "embed_in")
+            x = linear.project(
+                x, linear.weight(self, "down", shape, axes, std=c.init_std)
+            )
         if not c.tied:
             std = c.width**-0.5 if c.init == "fan_in" else c.init_std
             axes = ("vocab", "embed")
@@ -61,7 +67,7 @@ class Head(nn.Module):
     def _classes(self, x):
         c = self.cfg
         if self.kind == "classify" and c.pooler:
-            x = jnp.tanh(self._dense(x, "pooler"))
+            x = jnp.tanh(self._dense(x, "pooler", c.width))
         if c.dropout and self.train:
             x = nn.Dropout(c.dropout, deterministic=False)(x)
         classes = 2 if self.kind == "span" else self.classes
@@ -70,9 +76,8 @@ class Head(nn.Module):
         bias = linear.constant(self, "out_bias", (classes,), ("classes",))
         return linear.project(x.astype(jnp.float32), w, bias=bias)
 
-    def _dense(self, x, name):
-        d = self.cfg.width
-        axes = ("embed", "embed_out")
-        w = linear.weight(self, name, (d, d), axes, std=self.cfg.init_std)
-        bias = linear.constant(self, f"{name}_bias", (d,), ("embed_out",))
+    def _dense(self, x, name, width):
+        axes, std = ("embed", "embed_out"), self.cfg.init_std
+        w = linear.weight(self, name, (self.cfg.width, width), axes, std=std)
+        bias = linear.constant(self, f"{name}_bias", (width,), ("embed_out",))
         return linear.project(x, w, bias=bias)

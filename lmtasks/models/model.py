@@ -32,6 +32,13 @@ class Model:
     head: str = "lm"
     classes: int = 0
 
+    def __post_init__(self):
+        if self.architecture == "encoder_decoder" and self.cfg.parallel:
+            raise ValueError(
+                "model.parallel=True leaves no place for cross-attention; use it with "
+                "an encoder or a decoder"
+            )
+
     def module(self, train: bool = False) -> nn.Module:
         """Return the linen module; `train` turns dropout on."""
         kind = architectures.MODULES[self.architecture]

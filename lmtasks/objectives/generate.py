@@ -36,9 +36,10 @@ class Generate:
             return []
         if self.setting.architecture == "decoder":
             return self._decoder(turns.turns, tokenizer)
-        prompt, reply = chat.split_reply(turns)
-        if reply is None:
+        replies = [i for i, t in enumerate(turns.turns) if t.role == "assistant"]
+        if not replies or not any(t.text.strip() for t in turns.turns[: replies[-1]]):
             return []
+        prompt, reply = turns.turns[: replies[-1]], turns.turns[replies[-1]].text
         return [self._encoder_decoder(prompt, reply, tokenizer)]
 
     def _decoder(self, turns, tokenizer) -> list[Features]:

@@ -96,7 +96,7 @@ class Checkpoints:
         self._asynchronous = asynchronous
         self._writer = None
         self._thread: threading.Thread | None = None
-        self._error: tuple[int, Exception] | None = None
+        self._error: tuple[int, BaseException] | None = None
 
     def __enter__(self) -> typing.Self:
         return self
@@ -158,7 +158,7 @@ class Checkpoints:
                 self._appear(step, path)
                 self._prune()
         # It surfaces in the next `wait`, whatever it is.
-        except Exception as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             self._error = (step, error)
 
     def _appear(self, step: int, path: pathlib.Path):
@@ -237,6 +237,8 @@ class Checkpoints:
         if not self._error:
             return
         (step, error), self._error = self._error, None
+        if not isinstance(error, Exception):
+            raise error
         # Orbax counts a failed save as done: start from a fresh writer.
         self._writer = None
         shutil.rmtree(self._folder / f"{step}.tmp", ignore_errors=True)

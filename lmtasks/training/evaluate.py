@@ -50,7 +50,13 @@ def read_split(run: builder.Run, name: str, *, predict: bool) -> Split:
             query=query,
         )
 
-    return Split(name, rows(False), rows(True) if predict else None)
+    pieces = rows(False)
+    if not len(pieces):
+        raise ValueError(
+            f"the {name} split gives no row with a target, nothing can be evaluated: "
+            f"{pieces.summary(name)}"
+        )
+    return Split(name, pieces, rows(True) if predict else None)
 
 
 class Evaluator:
@@ -132,24 +138,35 @@ class Evaluator:
     def score(self, params: Params, split: Split, rng) -> tuple[dict, list]:
         """Return ({metric: value}, predictions) of a split."""
         totals = self.totals(params, split.pieces)
-        if not totals:
-            raise ValueError(
-                f"the {split.name} split has no example with text and a target; "
-                "nothing can be evaluated"
-            )
-        metrics = {name: s / max(w, 1) for name, (s, w) in totals.items()}
-        metrics |= self.run.objective.report(totals, split.pieces.examples)
         if split.queries is None or not self.run.task.metrics:
-            return metrics, []
+            return self._report(totals, split, None), []
         said = self.predictions(params, split.queries, rng)
         examples = split.queries.examples
         parsed = [self.parsed(p, e) for p, e in zip(said, examples, strict=True)]
+        return self._report(totals, split, parsed), parsed
+
+    def names(self, params: Params, split: Split) -> list[str]:
+        """Return the metrics that `score` measures, without running the model."""
+        with jax.set_mesh(self.mesh), parallel.rules():
+            _, batch = next(self._batches(split.pieces))
+            totals = dict.fromkeys(jax.eval_shape(self._sums, params, batch), (0.0, 1))
+        parsed = None
+        if split.queries is not None and self.run.task.metrics:
+            parsed = [self.parsed(None, e) for e in split.queries.examples]
+        return sorted(self._report(totals, split, parsed))
+
+    def _report(self, totals: dict, split: Split, parsed: list | None) -> dict:
+        metrics = {name: s / max(w, 1) for name, (s, w) in totals.items()}
+        metrics |= self.run.objective.report(totals, split.pieces.examples)
+        if parsed is None:
+            return metrics
+        examples = split.queries.examples
         # Token accuracy keeps its name; the task's metrics may be named the same.
         metrics["token_accuracy"] = metrics.pop("accuracy")
         known = [i for i, e in enumerate(examples) if inputs.has_gold(e)]
         for metric in self.run.task.metrics if known else ():
             metrics |= metric([parsed[i] for i in known], [examples[i] for i in known])
-        return metrics, parsed
+        return metrics
 
 
 def _to_host(arrays: dict) -> dict[str, typing.Any]:

@@ -82,11 +82,12 @@ def _streams(run: builder.Run) -> bool:
 
 def _stream(run: builder.Run, records):
     objective, tokenizer = run.objective, run.tokenizer
-    documents = []
+    documents, numbers = [], []
     for i in range(len(records)):
         example = features.read_example(records, i, run.task.example)
         if example.text:
             documents.append(objective.ids(example, tokenizer))
+            numbers.append(i)
     key = (records.fingerprint, tokenizer.fingerprint, features.data_key(objective))
     rows = pack.StreamRows(
         documents,
@@ -94,6 +95,7 @@ def _stream(run: builder.Run, records):
         length=run.config.data.length,
         seed=run.config.seed,
         key=key,
+        numbers=numbers,
     )
     empty = len(records) - len(documents)
     notes = f" ({empty} without text)" if empty else ""
@@ -127,10 +129,12 @@ def _shape(run: builder.Run, rows) -> pack.Shape:
     lengths = builder.buckets_of(run.config, data.length) if padded else (data.length,)
     sources_ = ()
     if run.model.architecture == "encoder_decoder":
-        whole = (data.source_length,)
-        sources_ = builder.buckets_of(run.config, whole[0]) if padded else whole
+        if padded:
+            sources_ = builder.buckets_of(run.config, data.source_length)
+        else:
+            lengths, sources_ = ((-(-n // 8) * 8,) for n in rows.widest)
     gathered = rows.weighted if objective.gather else 0
-    if gathered > GATHER_BELOW * data.length:
+    if gathered > GATHER_BELOW * lengths[-1]:
         gathered = 0
     return pack.Shape(lengths, sources_, gathered)
 

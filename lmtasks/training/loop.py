@@ -125,6 +125,15 @@ class Trainer:
     def _best_name(self) -> str:
         return self.config.eval.best or "loss"
 
+    def _check_best(self):
+        name = self._best_name()
+        if not self.split or name == "loss":
+            return
+        like = workdir.like_params(self.run.model, self.mesh)
+        known = self.evaluator.names(like, self.split)
+        if name not in known:
+            raise ValueError(schema.unknown("eval.best", name, known))
+
     def _eval_split(self):
         name = self.config.eval.split
         if not feed.has_split(self.run, name):
@@ -151,6 +160,7 @@ class Trainer:
         log, note = self.config.log, self.progress.note
         track.check(tensorboard=log.tensorboard, wandb=log.wandb)
         # First: a config that does not fit what is there must not replace its own.
+        self._check_best()
         state, first = self._restore_or_start()
         if self.chief:
             report.announce(self.run, self.path, self.mesh, self._lines(), note)
@@ -329,8 +339,6 @@ class Trainer:
 
     def _patience(self, done: int, metrics: dict) -> bool:
         name, e, memory = self._best_name(), self.config.eval, self.memory
-        if name not in metrics:
-            raise ValueError(schema.unknown("eval.best", name, sorted(metrics)))
         value, best = metrics[name], memory.best[0]
         if math.isnan(best) or (value > best if e.mode == "max" else value < best):
             memory.best, memory.waited = (value, done), 0

@@ -139,18 +139,23 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def like_params(mesh: Mesh, shardings, tree):
-    """Return shardings for an optimizer's state: each subtree shaped like the
-    parameters is sharded like them, everything else is replicated.
+    """Return shardings for an optimizer's state: a leaf whose path ends with that of
+    a parameter, and that can be cut like it, is sharded like it; the rest, such as
+    Adafactor's sums over rows, is replicated.
     """
-    structure = jax.tree.structure(shardings)
+    known = dict(jax.tree.leaves_with_path(shardings))
 
-    def is_params(x):
-        return jax.tree.structure(x) == structure
+    def fits(spec, shape):
+        return len(spec) == len(shape) and not any(
+            n % _size(mesh, axes) for n, axes in zip(shape, spec, strict=True)
+        )
 
-    def of(x):
-        return shardings if is_params(x) else replicated(mesh)
+    def of(path, x):
+        ends = (known.get(path[i:]) for i in range(len(path)))
+        found = next((s for s in ends if s is not None), replicated(mesh))
+        return found if fits(found.spec, x.shape) else replicated(mesh)
 
-    return jax.tree.map(of, tree, is_leaf=is_params)
+    return jax.tree.map_with_path(of, tree)
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:

@@ -20,7 +20,8 @@ def enable_compile_cache() -> str:
         os.path.expanduser("~"), ".cache", "lmtasks", "jax"
     )
     jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    # Even a small program is read faster than it is compiled.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     return folder
 
 
