@@ -20,6 +20,7 @@ def get_config():
     c.data.length = 64
     c.tokenizer.kind = "char"
     c.model.preset = "gpt2/tiny"
+    c.model.activation = "gelu"
     c.model.width, c.model.layers, c.model.mlp = 128, 4, 512
     c.model.attention.heads = 4
     c.model.attention.bias = c.model.attention.out_bias = c.model.mlp_bias = False

@@ -84,6 +84,7 @@ def load(
         ValueError: no work directory, no such step, or a checkpoint of another shape.
     """
     runtime.enable_compile_cache()
+    runtime.keep_memory()
     run = workdir.load_run(folder, config)
     mesh = parallel.make_mesh(run.parallel)
     part = "ema" if run.config.eval.ema else "params"

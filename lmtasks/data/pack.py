@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -171,7 +172,7 @@ class StreamRows:
         return self._rows
 
     def _offset(self, epoch):
-        return int(np.random.default_rng((self.seed, epoch)).integers(self.length))
+        return _offset(self.seed, epoch, self.length)
 
     def row(self, epoch: int, i: int) -> Features:
         """Return row i of an epoch."""
@@ -200,6 +201,11 @@ class StreamRows:
         at = self._offset(epoch) + i * self.length
         ends = np.searchsorted(self.begins, [at, at + self.length - 1], side="right")
         return list(self.numbers[int(ends[0]) - 1 : int(ends[1])])
+
+
+@functools.lru_cache(8)
+def _offset(seed: int, epoch: int, length: int) -> int:
+    return int(np.random.default_rng((seed, epoch)).integers(length))
 
 
 def _concatenate(documents, start):

@@ -75,6 +75,7 @@ def train(config: ConfigDict, folder: str) -> Outcome:
     path = workdir.open_new(folder)
     workdir.check_tokenizer(path, config)
     runtime.enable_compile_cache()
+    runtime.keep_memory()
     run = builder.build(config, folder)
     mesh = parallel.make_mesh(run.parallel)
     parallel.check_batch(mesh, run.config.train.batch_size, run.config.train.accumulate)
