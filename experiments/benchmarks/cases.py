@@ -55,6 +55,7 @@ CASES = (
     Case("train/gpt2-small/4x256", "gpt2", "small", 4, 256, shortest=1.0),
     Case("train/t5-small/8x128+64", "t5", "small", 8, 64, 128),
     Case("finetune/bert-base/sst2", "bert", "base", 6, 128, kind="real", examples=32),
+    Case("train/gpt2-nano/12x64", "gpt2", "nano", 12, 64, shortest=1.0, standard=False),
     Case("train/bert-tiny/3x16", "bert", "tiny", 3, 16, standard=False),
     Case("train/gpt2-tiny/2x24", "gpt2", "tiny", 2, 24, shortest=1.0, standard=False),
     Case("train/t5-tiny/3x20+12", "t5", "tiny", 3, 12, 20, standard=False),

@@ -131,6 +131,7 @@ class Training:
         Compiling is tracing, lowering and XLA's part, of all batch shapes together.
         """
         runtime.enable_compile_cache()
+        runtime.keep_memory()
         # Small programs too: the table shows what the cache saves.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         self.plan = cases.Plan(**plan)

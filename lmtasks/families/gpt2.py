@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from lmtasks.models.config import Attention
 from lmtasks.models.config import Norm
 from lmtasks.models.config import Positions
@@ -26,7 +28,14 @@ def shape(layers: int, width: int, heads: int, size: int = 1024) -> TransformerC
     )
 
 
+def nano() -> TransformerConfig:
+    """Return the shape of nanoGPT's CPU setting, over 65 characters."""
+    cfg = shape(4, 128, 4, 64)
+    return dataclasses.replace(cfg, vocab=65, dropout=0.0, attention_dropout=0.0)
+
+
 PRESETS = {
+    "nano": nano(),
     "tiny": shape(2, 128, 2),
     "mini": shape(4, 256, 4),
     "small": shape(12, 768, 12),
