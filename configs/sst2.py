@@ -3,11 +3,19 @@
     lmtasks train --config=sst2:encoder --workdir=runs/sst2 --config.data.dir=DIR
 
 DIR holds train.tsv, validation.tsv and test.tsv (sentence TAB label). The argument is the
-architecture. Whole sentences only and no pretraining; the settings are not tuned
-yet. Made for two CPU cores.
+architecture. Whole sentences only and no pretraining: each stops, by the validation
+split, where it begins to know the training sentences by heart. Made for two CPU cores.
 """
 
 from configs import base
+
+# architecture -> (steps, dropout, learning rate, label smoothing), found on validation.
+# Label words come as one of 8000 pieces: that takes longer to learn than two classes.
+TUNED = {
+    "encoder": (300, 0.5, 5e-4, 0.1),
+    "decoder": (400, 0.2, 1e-3, 0.0),
+    "encoder_decoder": (600, 0.2, 1e-3, 0.0),
+}
 
 
 def get_config(architecture="encoder"):
@@ -22,11 +30,12 @@ def get_config(architecture="encoder"):
     # Four layers as narrow as these see the data several times in minutes.
     c.model.width, c.model.layers, c.model.mlp = 128, 2, 512
     c.model.attention.heads, c.model.attention.head_dim = 4, 0
-    c.model.dropout = 0.3
-    c.train.steps, c.train.batch_size = 600, 16
-    c.optim.learning_rate, c.optim.warmup_steps = 1e-3, 60
+    steps, dropout, rate, smoothing = TUNED.get(architecture, TUNED["encoder"])
+    c.model.dropout, c.loss.label_smoothing = dropout, smoothing
+    c.train.steps, c.train.batch_size = steps, 16
+    c.optim.learning_rate, c.optim.warmup_steps = rate, 60
     c.optim.weight_decay = 0.1
-    c.eval.every, c.eval.best, c.eval.mode = 100, "accuracy", "max"
+    c.eval.every, c.eval.best, c.eval.mode = 50, "accuracy", "max"
     c.eval.batch_size = 64
     c.checkpoint.every = 0
     return c
