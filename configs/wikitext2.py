@@ -4,8 +4,7 @@ unigram vocabulary trained on the same text.
     lmtasks train --config=wikitext2 --workdir=runs/wikitext2 --config.data.dir=DIR
 
 DIR holds train.jsonl and validation.jsonl ({"text": document}) and test.jsonl; the script
-experiments/results/run.py writes them. The settings are not tuned
-yet. Made for two CPU cores.
+experiments/results/run.py writes them. Made for two CPU cores.
 """
 
 from configs import base

@@ -69,8 +69,9 @@ def main() -> None:
     for path in sorted(HERE.glob("*.jsonl")):
         rows = rows_of(path)
         parts += [f"## {path.stem}", "", *table(rows), ""]
-        parts += ["Commands:", ""]
-        parts += [f"- `{row['command']}`" for row in rows[:1] + rows[-1:]]
+        parts += ["Commands, of the first run of each config:", ""]
+        first = {row["config"]: row["command"] for row in reversed(rows)}
+        parts += [f"- `{first[config]}`" for config in reversed(first)]
         parts += [""]
     (HERE / "README.md").write_text("\n".join(parts))
 
