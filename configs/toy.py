@@ -19,9 +19,11 @@ def get_config(argument="toy_labelled,encoder"):
     c.model.width, c.model.layers, c.model.mlp = 64, 2, 256
     c.model.attention.heads, c.model.attention.head_dim = 4, 0
     c.model.dropout = c.model.attention_dropout = 0.0
-    c.train.steps, c.train.batch_size = 1500, 32
+    # About 1 / sqrt(width): with .02 a decoder stays at chance for thousands of steps.
+    c.model.init_std = 0.1
+    c.train.steps, c.train.batch_size = 1000, 32
     c.optim.learning_rate, c.optim.warmup_steps = 2e-3, 100
-    c.eval.every, c.eval.batch_size = 300, 100
+    c.eval.every, c.eval.batch_size = 200, 100
     c.checkpoint.every = 0
     c.decode.max_tokens = 8
     return c

@@ -137,8 +137,10 @@ class PackedRows:
 
     @property
     def fill(self) -> float:
-        """Return the fraction of slots that hold a token."""
-        return float(self.pieces.tokens.sum()) / max(len(self) * self.length, 1)
+        """Return the fraction of slots, source slots included, that hold a token."""
+        held = int(self.pieces.tokens.sum() + self.pieces.sources.sum())
+        width = sum(self.widest) if self.widest[1] else self.length
+        return held / max(len(self) * width, 1)
 
 
 class StreamRows:
