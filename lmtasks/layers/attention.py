@@ -184,9 +184,9 @@ class Attention(nn.Module):
         mask = sight.dense(layer.window)
         out = self._attend(q, kv, mask, bias)
         # A query without any visible key is a mean of junk: make it zero. In
-        # self-attention a token sees itself.
+        # self-attention a token sees itself, and there is nothing to look for.
         reads = sight.q_positions >= 0
-        if memory is not None or layer.slot is None:
+        if memory is not None or (cached is not None and layer.slot is None):
             reads = reads & jnp.any(mask, axis=-1)
         return self._out(jnp.where(reads[:, :, None, None], out, 0)), kv
 
