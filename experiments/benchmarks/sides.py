@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
@@ -38,10 +39,9 @@ class Side:
 
     def ask(self, command: str, **values: typing.Any) -> dict:
         """Return the answer to a command."""
-        try:
+        # A side that has ended is found by its missing answer, with its exit code.
+        with contextlib.suppress(BrokenPipeError):
             print(json.dumps([command, values]), file=self._process.stdin, flush=True)
-        except BrokenPipeError:
-            pass
         line = self._process.stdout.readline()
         if not line:
             code = self._process.wait()
