@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import itertools
-import math
 import pathlib
 import typing
 
 from ml_collections import ConfigDict
 
+from lmtasks import checks
 from lmtasks import presets
 from lmtasks import schema
 from lmtasks import tasks
@@ -32,7 +32,6 @@ from lmtasks.objectives import generate
 from lmtasks.tasks import base as task_base
 from lmtasks.training import optim as optimizers
 from lmtasks.training import parallel
-from lmtasks.types import ARCHITECTURES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +67,8 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
         ValueError: a value that cannot work, with what is accepted.
     """
     config = config.copy_and_resolve_references()
-    check_values(config)
-    if config.init and not (pathlib.Path(config.init) / "config.json").exists():
-        raise ValueError(
-            f"init={str(config.init)!r} is not a work directory: there is no config.json"
-        )
-    check_one_tokenizer(config)
+    checks.check_values(config)
+    checks.check_init(config)
     task = task_of(config)
     name = config.objective or default_objective(task, config.architecture)
     objectives.check_cell(name, task.kind.__name__, config.architecture)
@@ -101,61 +96,6 @@ def typed(cls, section: ConfigDict):
         value = section[key]
         values[key] = tuple(value) if isinstance(value, list) else value
     return cls(**values)
-
-
-def check_values(config: ConfigDict) -> None:
-    """Raise ValueError for numbers and names that no run can have."""
-    if config.architecture not in ARCHITECTURES:
-        raise ValueError(
-            schema.unknown("architecture", config.architecture, ARCHITECTURES)
-        )
-    least = {
-        "train.steps": 1, "train.batch_size": 1, "train.accumulate": 1,
-        "data.length": 4, "data.source_length": 1, "eval.batch_size": 1,
-        "log.every": 1, "eval.every": 0, "checkpoint.every": 0, "data.limit": 0,
-        "eval.limit": 0, "decode.samples": 0, "checkpoint.keep_best": 0, "eval.patience": 0, "data.threads": 0,
-    }  # fmt: skip
-    for key, minimum in least.items():
-        section, name = key.split(".")
-        if config[section][name] < minimum:
-            raise ValueError(
-                f"{key}={config[section][name]} must be at least {minimum}"
-            )
-    choices = {
-        "data.on_error": ("raise", "skip"), "data.on_long": features.ON_LONG,
-        "eval.mode": ("min", "max"),
-        "prompt.template": tuple(chat.TEMPLATES),
-        "prompt.label_norm": classify.LABEL_NORMS,
-        "tokenizer.kind": tokenizers.KINDS,
-    }  # fmt: skip
-    for key, accepted in choices.items():
-        section, name = key.split(".")
-        if config[section][name] not in accepted:
-            raise ValueError(schema.unknown(key, config[section][name], accepted))
-    if config.seed < 0:
-        raise ValueError(f"seed={config.seed} must be at least 0")
-    if not all(isinstance(b, int) and b > 0 for b in config.data.buckets):
-        raise ValueError(
-            f"data.buckets={tuple(config.data.buckets)!r} takes lengths of at least 1"
-        )
-    if not 0 <= config.loss.label_smoothing < 1:
-        raise ValueError(
-            f"loss.label_smoothing={config.loss.label_smoothing} must be at least 0 "
-            "and below 1"
-        )
-    if not 0 <= config.loss.z_loss < math.inf:
-        raise ValueError(f"loss.z_loss={config.loss.z_loss} must be at least 0")
-    if not 0 <= config.train.ema < 1:
-        raise ValueError(f"train.ema={config.train.ema} must be at least 0 and below 1")
-    if config.train.batch_size % config.train.accumulate:
-        raise ValueError(
-            f"train.batch_size={config.train.batch_size} is not divisible by "
-            f"train.accumulate={config.train.accumulate}; change one of them"
-        )
-    if config.eval.xz and (config.objective or "clm") != "clm":
-        raise ValueError("eval.xz compares plain text (objective clm); set it to False")
-    if config.eval.ema and not config.train.ema:
-        raise ValueError("eval.ema=True needs averaged parameters: set train.ema")
 
 
 def task_of(config: ConfigDict) -> task_base.Task:
@@ -259,17 +199,6 @@ def texts_of(example: kinds.Example, prompt: str) -> list[str]:
         return [chat.prompt_text(example, prompt), *words]
     turns = chat.as_turns(example, prompt).turns
     return [turn.text for turn in turns]
-
-
-def check_one_tokenizer(config: ConfigDict) -> None:
-    """Raise ValueError when tokenizer.path names another tokenizer than that of init."""
-    path, init = config.tokenizer.path, config.init
-    own = pathlib.Path(init) / "tokenizer"
-    if init and path and pathlib.Path(path).resolve() != own.resolve():
-        raise ValueError(
-            f"tokenizer.path={path!r}: init={init!r} brings its own tokenizer; leave "
-            "tokenizer.path empty"
-        )
 
 
 def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokenizer:

@@ -10,6 +10,7 @@ import runs
 import configs
 from configs import base
 from lmtasks import builder
+from lmtasks import checks
 from lmtasks import schema
 from lmtasks.data import sources
 from lmtasks.training import feed
@@ -92,7 +93,7 @@ def test_every_config_makes_a_run_when_shrunk(spec, tmp_path):
 @each_spec
 def test_the_shape_of_every_config_is_possible(spec):
     config = schema.load(spec)
-    builder.check_values(config)
+    checks.check_values(config)
     cfg = builder.presets.shape_of(config)
     assert cfg.width % cfg.attention.heads == 0 or cfg.attention.head_dim
 
@@ -128,7 +129,7 @@ def test_defaults_are_locked_whole_and_of_their_types(start):
     config = start()
     assert config.is_locked
     schema.check(config)
-    builder.check_values(config)
+    checks.check_values(config)
     with pytest.raises(AttributeError):
         config.trian = 1
 
