@@ -16,6 +16,8 @@ CORE = [
     "numpy",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12",
+    # Regular expressions and JSON schemas as automata, for constrained decoding.
+    "outlines-core>=0.2.14",
     # tensorflow-metadata needs it without saying so.
     "protobuf>=6.31.1",
     "rich",

@@ -90,13 +90,7 @@ def base() -> ConfigDict:
     c.eval.mode = "min"  # min | max: which `best` is better
     c.eval.patience = 0  # evaluations without a better one before stopping; 0 = off
 
-    c.decode = ConfigDict()
-    c.decode.max_tokens = 64  # longest text written
-    c.decode.temperature = 0.0  # 0 = greedy
-    c.decode.top_k = 0  # 0 = all
-    c.decode.top_p = 1.0  # 1 = all
-    c.decode.min_p = 0.0  # of the largest probability; 0 = all
-    c.decode.samples = 2  # texts written at each evaluation; 0 = none
+    c.decode = decode()
 
     c.log = ConfigDict()
     c.log.every = 20  # steps
@@ -119,13 +113,54 @@ def base() -> ConfigDict:
     return c
 
 
+integer = lambda: config_dict.placeholder(int)
+number = lambda: config_dict.placeholder(float)
+text = lambda: config_dict.placeholder(str)
+flag = lambda: config_dict.placeholder(bool)
+many = lambda: config_dict.placeholder(tuple)
+
+
+def decode() -> ConfigDict:
+    """Return the keys of writing text; None = as the task says, else as noted."""
+    d = ConfigDict()
+    d.method = text()  # sample | beam | contrastive | lookup | draft; sample
+    d.max_tokens = integer()  # longest text written; 64
+    d.min_tokens = integer()  # fewest tokens before the end; 0
+    d.temperature = number()  # of sampling, 0 = greedy; 0
+    d.top_k = integer()  # 0 = all; 0
+    d.top_p = number()  # smallest set with this mass, 1 = all; 1
+    d.min_p = number()  # of the largest probability, 0 = all; 0
+    d.typical_p = number()  # mass of the most typical tokens, 1 = all; 1
+    d.repetition_penalty = number()  # divides logits of tokens already there; 1
+    d.presence_penalty = number()  # subtracted once from tokens of the text; 0
+    d.frequency_penalty = number()  # subtracted for each time they stand there; 0
+    d.no_repeat_ngram = integer()  # no run of so many tokens twice, 0 = off; 0
+    d.beams = integer()  # of a beam search; 4
+    d.beam_groups = integer()  # of diverse beam search; 1
+    d.diversity = number()  # what a group pays for a token taken by another; 0.5
+    d.length_penalty = text()  # gnmt | average | none; gnmt
+    d.length_exponent = number()  # above 0 favours long texts; 0.6
+    d.early_stopping = text()  # exact | bound | full, see decode/plan.py; exact
+    d.alpha = number()  # weight of contrastive search's penalty; 0.6
+    d.drafted = integer()  # tokens proposed at a time (lookup, draft); 4
+    d.texts = integer()  # texts a prompt: samples or n-best; 1
+    d.choose = text()  # of several texts: "" all | likeliest | vote; ""
+    d.stop = many()  # texts that end a text and are no part of it; ()
+    d.forbid = many()  # texts never written; ()
+    d.prefix = text()  # what every text begins with; ""
+    d.choices = many()  # the only texts that may be written; ()
+    d.regex = text()  # pattern that a whole text matches; ""
+    d.json_schema = text()  # JSON schema, or its file, that a text fits; ""
+    d.draft = ""  # work directory of the model that drafts (method draft)
+    d.weights = ""  # dtype weights are read in: "" as trained | bfloat16 | int8
+    d.cache = ""  # dtype of the cache: "" as the products | float32 | bfloat16 | int8
+    d.prefill = 0  # tokens of a prompt read at a time; 0 = all
+    d.samples = 2  # texts written at each evaluation; 0 = none
+    return d
+
+
 def model() -> ConfigDict:
     """Return the model's keys; None = as the preset says."""
-    integer = lambda: config_dict.placeholder(int)
-    number = lambda: config_dict.placeholder(float)
-    text = lambda: config_dict.placeholder(str)
-    flag = lambda: config_dict.placeholder(bool)
-    many = lambda: config_dict.placeholder(tuple)
     m = ConfigDict()
     m.preset = ""  # FAMILY/SIZE, such as bert/base; "" = mini of the architecture
     m.vocab = integer()  # rows of the token table; None = the tokenizer's size

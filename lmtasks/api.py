@@ -10,50 +10,18 @@ import jax
 from ml_collections import ConfigDict
 
 from lmtasks import builder
-from lmtasks import losses
 from lmtasks.data import examples
 from lmtasks.data import features
+from lmtasks.decode import score as scoring
 from lmtasks.objectives import generate as generating
 from lmtasks.training import evaluate as evaluating
 from lmtasks.training import loop
 from lmtasks.training import parallel
 from lmtasks.training import runtime
 from lmtasks.training import workdir
-from lmtasks.types import Params
+from lmtasks.training import writing
 
-
-@dataclasses.dataclass(frozen=True)
-class Loaded:
-    """A trained run, ready to use.
-
-    Attributes:
-        run: task, tokenizer, objective and model. params: its parameters.
-        step: of the checkpoint. mesh: the devices it lies on.
-    """
-
-    run: builder.Run
-    params: Params
-    step: int
-    mesh: jax.sharding.Mesh
-
-
-class _Given:
-    """Examples in memory, in the form of a split's records."""
-
-    fingerprint, skipped = "given", 0
-
-    def __init__(self, given: Sequence[examples.Example]):
-        self._given = given
-
-    def __len__(self):
-        return len(self._given)
-
-    def __getitem__(self, i):
-        return self._given[i]
-
-    def where(self, i: int) -> str:
-        """Return how a message names example i."""
-        return f"input {i + 1}"
+Loaded = writing.Loaded
 
 
 def build(config: ConfigDict) -> builder.Run:
@@ -89,7 +57,27 @@ def load(
     mesh = parallel.make_mesh(run.parallel)
     part = "ema" if run.config.eval.ema else "params"
     params, step = workdir.restore_for_use(folder, run, mesh, step, part)
-    return Loaded(run, params, step, mesh)
+    draft = None
+    if run.config.decode.draft:
+        draft = _draft_of(run)
+    return Loaded(run, params, step, mesh, draft)
+
+
+def _draft_of(run: builder.Run) -> Loaded:
+    """Return the run of decode.draft, which must have the same tokens."""
+    folder = run.config.decode.draft
+    found = load(folder)
+    if found.run.tokenizer != run.tokenizer:
+        raise ValueError(
+            f"decode.draft={folder!r} has another tokenizer; a draft must read and "
+            "write the same tokens"
+        )
+    if found.run.model.architecture != run.model.architecture:
+        raise ValueError(
+            f"decode.draft={folder!r} is a {found.run.model.architecture}, the run a "
+            f"{run.model.architecture}; use a draft of the same architecture"
+        )
+    return found
 
 
 def predict(loaded: Loaded, given: Sequence[examples.Example]) -> list[dict | None]:
@@ -99,7 +87,7 @@ def predict(loaded: Loaded, given: Sequence[examples.Example]) -> list[dict | No
     """
     run = loaded.run
     queries = features.Pieces(
-        _Given(given),
+        writing.Given(given),
         lambda example: example,
         run.objective,
         run.tokenizer,
@@ -116,32 +104,21 @@ def predict(loaded: Loaded, given: Sequence[examples.Example]) -> list[dict | No
 def generate(loaded: Loaded, prompts: Sequence[str]) -> list[str]:
     """Return the text the model writes after each prompt, by config.decode.
 
+    `writing.Writer` also gives log-probabilities, several texts, and streams.
+
     Raises:
-        ValueError: the model writes no text (an encoder).
+        ValueError: the model writes no text (an encoder), or a prompt is empty.
     """
-    run = loaded.run
-    if run.model.head != "lm":
-        raise ValueError(
-            f"architecture={run.model.architecture!r} with objective="
-            f"{run.config.objective!r} writes no text; use predict"
-        )
-    objective = run.objective
-    if not objective.writes:
-        objective = generating.Generate(objective.setting, run.decode)
-    writer = dataclasses.replace(
-        loaded, run=dataclasses.replace(run, objective=objective)
-    )
-    plain = run.task.kind is examples.Text
-    turn = functools.partial(examples.Turn, "user")
-    given = [examples.Text(p) if plain else examples.Turns((turn(p),)) for p in prompts]
-    said = predict(writer, given)
-    return ["" if row is None else row["text"] for row in said]
+    rows = writing.Writer(loaded).write(prompts)
+    return ["" if row is None else row["text"] for row in rows]
 
 
 def score(loaded: Loaded, pairs: Sequence[tuple[str, str]]) -> list[dict]:
-    """Return the log-likelihood of each (prompt, target): {"log_prob", "tokens"}.
+    """Return the log-likelihood of each (prompt, target) under the model.
 
-    "log_prob" is in nats and includes the end-of-sequence where the tokenizer has one.
+    Rows {"log_prob", "tokens", "token_log_probs"}: nats of the target given the prompt,
+    its end-of-sequence included where the tokenizer has one; how many tokens it has,
+    and the log-probability of each. A target without text has 0 tokens and nan.
     """
     run = loaded.run
     if run.model.head != "lm":
@@ -153,7 +130,7 @@ def score(loaded: Loaded, pairs: Sequence[tuple[str, str]]) -> list[dict]:
     ]
     setting = dataclasses.replace(run, objective=_Likelihood(objective))
     pieces = features.Pieces(
-        _Given(given),
+        writing.Given(given),
         lambda example: example,
         objective,
         run.tokenizer,
@@ -162,7 +139,8 @@ def score(loaded: Loaded, pairs: Sequence[tuple[str, str]]) -> list[dict]:
     evaluator = evaluating.Evaluator(setting, loaded.mesh)
     rng = jax.random.key(run.config.seed)
     rows = evaluator.predictions(loaded.params, pieces, rng)
-    return [row or {"log_prob": float("nan"), "tokens": 0} for row in rows]
+    none = {"log_prob": float("nan"), "tokens": 0, "token_log_probs": []}
+    return [row or dict(none) for row in rows]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,18 +154,15 @@ class _Likelihood:
     def loss(self):
         return self.objective.loss
 
-    def predict(self, model, params, batch, rng):
-        at = batch.get("at")
-        log_p, _ = losses.log_likelihood(
-            model.apply(params, batch), losses.gather_at(batch["targets"], at)
-        )
-        weights = losses.gather_at(batch["weights"], at)
-        kept = jax.numpy.where(weights > 0, log_p, 0.0)
-        return {"log_prob": kept.sum(axis=1), "tokens": (weights > 0).sum(axis=1)}
+    def predict(self, model, params, batch, rng, tables=None):
+        scores = scoring.targets(functools.partial(model.apply, params), batch)
+        return {"total": scores.total, "each": scores.per_token, "there": scores.there}
 
     def answer(self, outputs, example, tokenizer):
         row = outputs[0]
-        return {"log_prob": float(row["log_prob"]), "tokens": int(row["tokens"])}
+        each = [float(x) for x in row["each"][row["there"]]]
+        total = float(row["total"])
+        return {"log_prob": total, "tokens": len(each), "token_log_probs": each}
 
 
 def evaluate(loaded: Loaded, split: str) -> tuple[dict[str, float], list]:

@@ -14,6 +14,7 @@ import typing
 from ml_collections import ConfigDict
 
 from lmtasks import checks
+from lmtasks import decoding
 from lmtasks import presets
 from lmtasks import schema
 from lmtasks import tasks
@@ -23,7 +24,8 @@ from lmtasks.data import examples as kinds
 from lmtasks.data import features
 from lmtasks.data import pack
 from lmtasks.data import sources
-from lmtasks.decode import sampling
+from lmtasks.decode import constraints
+from lmtasks.decode import plan
 from lmtasks.models import model as models
 from lmtasks.objectives import base as objectives
 from lmtasks.objectives import classify
@@ -42,6 +44,7 @@ class Run:
         config: the resolved config; labels found in the data are written into it.
         task, tokenizer, objective, model: the four parts of a cell.
         data: options of the sources. optim, mesh, decode: as named.
+        tables: what the run's texts may be.
     """
 
     config: ConfigDict
@@ -52,7 +55,8 @@ class Run:
     data: sources.DataOptions
     optim: optimizers.Optim
     parallel: parallel.Parallel
-    decode: sampling.Decode
+    decode: plan.Decode
+    tables: constraints.Tables
 
 
 def build(config: ConfigDict, folder: str | None = None) -> Run:
@@ -74,7 +78,8 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     objectives.check_cell(name, task.kind.__name__, config.architecture)
     config.objective = name
     options = data_options(config)
-    decode = decode_of(config)
+    decoding.resolve(config, task)
+    decode = decoding.plan_of(config)
     optim = typed(optimizers.Optim, config.optim)
     mesh = typed(parallel.Parallel, config.parallel)
     cfg = presets.shape_of(config)  # checked before any data is read
@@ -82,10 +87,16 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     if task.kind is kinds.Labelled and not task.labels:
         task = with_labels(task, config, options)
     tokenizer = tokenizer_of(config, task, options, folder)
-    decode = dataclasses.replace(decode, stop_ids=stop_ids(config, tokenizer))
+    decode = dataclasses.replace(decode, stop_ids=decoding.stop_ids(config, tokenizer))
     objective = objective_of(name, config, task, decode)
     model = presets.model_of(config, cfg, objective, tokenizer)
-    return Run(config, task, tokenizer, objective, model, options, optim, mesh, decode)
+    tables = constraints.Tables()
+    if model.head == "lm":
+        decoding.check_size(decode, model.cfg.vocab)
+        tables = decoding.tables_of(config, task, decode, objective, tokenizer, model)
+    return Run(
+        config, task, tokenizer, objective, model, options, optim, mesh, decode, tables
+    )
 
 
 def typed(cls, section: ConfigDict):
@@ -141,18 +152,6 @@ def data_options(config: ConfigDict) -> sources.DataOptions:
         seed=config.seed,
         limit=d.limit,
     )
-
-
-def decode_of(config: ConfigDict) -> sampling.Decode:
-    """Return how text is written, without stop ids."""
-    return typed(sampling.Decode, config.decode)
-
-
-def stop_ids(config: ConfigDict, tokenizer: tokenizers.Tokenizer) -> tuple[int, ...]:
-    """Return the ids that end a text: end-of-sequence, and the template's marker."""
-    template = chat.TEMPLATES[config.prompt.template]
-    found = {tokenizer.eos_id, template.stop_id(tokenizer)} - {None}
-    return tuple(sorted(found))
 
 
 def records_of(task: task_base.Task, split: str, options: sources.DataOptions):
@@ -231,7 +230,7 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
     )
 
 
-def objective_of(name: str, config: ConfigDict, task, decode: sampling.Decode):
+def objective_of(name: str, config: ConfigDict, task, decode: plan.Decode):
     """Return the objective with its hyper-parameters."""
     setting = objectives.Setting(
         architecture=config.architecture,

@@ -78,9 +78,11 @@ def model_of(config, cfg, objective, tokenizer) -> models.Model:
         if config.model.positions.size is None:  # a preset from scratch may grow
             positions = dataclasses.replace(cfg.positions, size=needed)
             cfg = dataclasses.replace(cfg, positions=positions)
+            config.model.positions.size = needed  # stored: it is a parameter's shape
         else:
             raise ValueError(
-                f"model.positions.size={cfg.positions.size} is too small: data.length "
-                f"and decode.max_tokens need {needed} positions"
+                f"model.positions.size={cfg.positions.size} is too small: data.length="
+                f"{config.data.length} (of prompts) and decode.max_tokens="
+                f"{config.decode.max_tokens} need {needed} positions; lower one of them"
             )
     return models.Model(config.architecture, cfg, objective.head, objective.classes)

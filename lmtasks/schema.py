@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 import configs
 from configs import base
 
-_COMMENT = re.compile(r"^\s*(?:c|m)\.([\w.]+) = (?:.*?)\s\s# (.*)$")
+_COMMENT = re.compile(r"^\s*(?:c|d|m)\.([\w.]+) = (?:.*?)\s\s# (.*)$")
 # Sections whose keys are the user's own.
 OPEN = ("data.fields",)
 
@@ -253,7 +253,7 @@ def _parse_tuple(key: str, text: str) -> tuple:
 
 def comments() -> dict[str, str]:
     """Return {dotted key: the comment configs/base.py gives it}."""
-    found, prefix = {}, {"c": "", "m": "model."}
+    found, prefix = {}, {"c": "", "d": "decode.", "m": "model."}
     for line in pathlib.Path(base.__file__).read_text().splitlines():
         if match := _COMMENT.match(line):
             found[prefix[line.strip()[0]] + match[1]] = match[2]

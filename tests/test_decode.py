@@ -3,64 +3,29 @@
 import functools
 
 import jax
-import jax.numpy as jnp
+import markov
 import numpy as np
 import pytest
 import scipy.stats
 import tiny
 
-from lmtasks.decode import loop
+from lmtasks.decode import methods
+from lmtasks.decode import plan
 from lmtasks.decode import sampling as samplers
 
-V = 6
-# Second order: what follows (a, b) is TABLE[a, b]. Token 5 ends a text.
-TABLE = np.random.default_rng(0).normal(size=(V, V, V)).astype(np.float32) * 2
-LOG_P = np.asarray(jax.nn.log_softmax(TABLE), np.float64)
-
-
-def _start(batch, size):
-    """Read the prompts; the cache is the text itself, so that slots matter."""
-    tokens, positions = batch["tokens"], batch["positions"]
-    room = ((0, 0), (0, size - tokens.shape[1]))
-    text = jnp.pad(jnp.where(positions >= 0, tokens, -1), room, constant_values=-1)
-    last = jnp.max(positions, axis=1)
-    pair = [_at(text, jnp.maximum(last - i, 0)) for i in (1, 0)]
-    return jnp.asarray(TABLE)[pair[0], pair[1]], text
-
-
-def _at(text, slot):
-    return jnp.take_along_axis(text, slot[:, None], axis=1)[:, 0]
-
-
-def _step(tokens, positions, cache, slot):
-    rows = jnp.arange(tokens.shape[0])
-    live = positions[:, 0] >= 0
-    # Positions of live rows are their slots.
-    slot = jnp.where(live, positions[:, 0], slot)
-    written = jnp.where(live, tokens[:, 0], _at(cache, slot))
-    text = cache.at[rows, slot].set(written)
-    logits = jnp.asarray(TABLE)[_at(text, slot - 1), tokens[:, 0]]
-    return logits[:, None], text
-
-
-def _prompts(*texts):
-    wide = max(map(len, texts))
-    tokens = np.array([[*t, *[0] * (wide - len(t))] for t in texts], np.int32)
-    inside = np.arange(wide) < np.array([len(t) for t in texts])[:, None]
-    positions = np.where(inside, np.arange(wide), -1).astype(np.int32)
-    return {"tokens": tokens, "positions": positions}
+MODEL = markov.Markov.drawn()
+V, TABLE, LOG_P = MODEL.v, MODEL.table, MODEL.log_p
+_prompts, _keys = markov.prompts, markov.keys
 
 
 @functools.partial(jax.jit, static_argnums=1)
+def _all(batch, decode, keys):
+    return methods.write(MODEL.start, MODEL.step, batch, decode=decode, keys=keys)
+
+
 def _generate(batch, decode, keys):
-    sampling = decode.sampling(batch["tokens"].shape[0])
-    return loop.generate(
-        _start, _step, batch, decode=decode, sampling=sampling, keys=keys
-    )
-
-
-def _keys(rows, seed=0):
-    return jax.random.split(jax.random.key(seed), rows)
+    """Return the only text of each row."""
+    return jax.tree.map(lambda x: x[:, 0], _all(batch, decode, keys))
 
 
 PROMPTS = ([0, 1], [2, 3, 1, 4], [4, 4, 0], [1, 2, 3])
@@ -78,7 +43,7 @@ def _greedy(prompt, limit, stop=None):
 
 @pytest.mark.parametrize("stop", [(), (5,), (0, 3)])
 def test_greedy_follows_the_largest_entry_and_stops_after_a_stop_id(stop):
-    decode = samplers.Decode(max_tokens=9, stop_ids=stop)
+    decode = plan.Decode(max_tokens=9, stop_ids=stop)
     got = _generate(_prompts(*PROMPTS), decode, _keys(4))
     for b, prompt in enumerate(PROMPTS):
         tokens, log_probs = _greedy(prompt, 9)
@@ -98,7 +63,7 @@ def test_some_row_stops_early_and_some_row_does_not():
 
 def test_sampled_texts_have_the_distribution_of_the_table():
     rows = 20_000
-    decode = samplers.Decode(max_tokens=2, temperature=0.7)
+    decode = plan.Decode(max_tokens=2, temperature=0.7)
     got = _generate(_prompts(*[[0, 1]] * rows), decode, _keys(rows))
     pairs = np.asarray(got.tokens)
     first = np.exp(LOG_P[0, 1] / 0.7)
@@ -120,9 +85,11 @@ def test_sampled_texts_have_the_distribution_of_the_table():
 @pytest.mark.parametrize("parameters", [{"top_k": 2}, {"top_p": 0.6}, {"min_p": 0.5}])
 def test_every_sampled_token_was_among_those_kept(parameters):
     rows = 400
-    decode = samplers.Decode(max_tokens=3, temperature=1.5, **parameters)
+    decode = plan.Decode(max_tokens=3, temperature=1.5, **parameters)
     got = np.asarray(_generate(_prompts(*[[0, 1]] * rows), decode, _keys(rows)).tokens)
-    kept = samplers.keep_mask(TABLE.reshape(-1, V) / 1.5, decode.sampling(V * V))
+    kept = samplers.keep_mask(
+        TABLE.reshape(-1, V) / 1.5, samplers.sampling_of(decode, V * V)
+    )
     kept = np.asarray(kept).reshape(V, V, V)
     assert 0.2 < kept.mean() < 0.8
     a, b = np.zeros(rows, int), np.ones(rows, int)
@@ -132,7 +99,7 @@ def test_every_sampled_token_was_among_those_kept(parameters):
 
 
 def test_a_text_does_not_depend_on_its_neighbours():
-    decode = samplers.Decode(max_tokens=8, temperature=1.3, stop_ids=(5,))
+    decode = plan.Decode(max_tokens=8, temperature=1.3, stop_ids=(5,))
     keys = _keys(4)
     whole = _generate(_prompts(*PROMPTS), decode, keys)
     order = np.array([2, 0])
@@ -145,13 +112,13 @@ def test_a_text_does_not_depend_on_its_neighbours():
 def test_the_rows_that_only_fill_a_batch_write_nothing():
     prompts = _prompts(*PROMPTS)
     prompts["positions"][1] = -1
-    got = _generate(prompts, samplers.Decode(max_tokens=4), _keys(4))
+    got = _generate(prompts, plan.Decode(max_tokens=4), _keys(4))
     assert got.lengths.tolist() == [4, 0, 4, 4]
     assert (np.asarray(got.tokens)[1] == -1).all()
 
 
 def test_one_token_is_written_where_one_is_asked_for():
-    got = _generate(_prompts(*PROMPTS), samplers.Decode(max_tokens=1), _keys(4))
+    got = _generate(_prompts(*PROMPTS), plan.Decode(max_tokens=1), _keys(4))
     assert got.tokens.shape == (4, 1)
     wanted = [_greedy(prompt, 1)[0][0] for prompt in PROMPTS]
     assert got.tokens[:, 0].tolist() == wanted
@@ -165,14 +132,14 @@ def _text_model(architecture):
 
 @functools.partial(jax.jit, static_argnums=(0, 3))
 def _write(one, params, batch, decode, keys):
-    return loop.generate(
+    written = methods.write(
         functools.partial(one.start, params),
         functools.partial(one.step, params),
         batch,
         decode=decode,
-        sampling=decode.sampling(batch["tokens"].shape[0]),
         keys=keys,
     )
+    return jax.tree.map(lambda x: x[:, 0], written)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -185,7 +152,7 @@ def test_what_a_model_writes_it_scores_alike_when_it_reads_it(
     """
     one, params = _text_model(architecture)
     rows, limit = tiny.batch(4, 2, architecture=architecture, sources=[3, 6]), 5
-    decode = samplers.Decode(max_tokens=limit, temperature=temperature)
+    decode = plan.Decode(max_tokens=limit, temperature=temperature)
     got = _write(one, params, rows, decode, _keys(2))
     whole = {k: v for k, v in rows.items() if "source" in k}
     texts = [
@@ -205,7 +172,7 @@ def test_what_a_model_writes_it_scores_alike_when_it_reads_it(
 def test_a_models_text_does_not_depend_on_its_neighbours():
     one, params = _text_model("decoder")
     rows = tiny.batch(4, 2, 3)
-    decode = samplers.Decode(max_tokens=5, temperature=1.0, top_p=0.9)
+    decode = plan.Decode(max_tokens=5, temperature=1.0, top_p=0.9)
     keys = _keys(3)
     whole = _write(one, params, rows, decode, keys)
     few = {k: v[[2, 1]] for k, v in rows.items()}

@@ -15,7 +15,7 @@ LAYERS = (
     ("models", "families", "data"),
     ("objectives", "tasks"),
     ("training.step", "training.arrays", "training.checkpoint", "training.restore",
-     "schema", "presets", "checks", "builder"),
+     "schema", "presets", "checks", "decoding", "builder"),
     ("training", "api"),
     ("cli", "__main__", ""),
 )  # fmt: skip
@@ -167,7 +167,7 @@ def test_the_top_level_holds_its_fixed_names():
 
 
 def test_no_config_section_is_read_below_the_builder():
-    readers = {"schema", "presets", "checks", "builder", "api"}
+    readers = {"schema", "presets", "checks", "decoding", "builder", "api"}
     for name, tree in modules().items():
         lowest = layer_of(name) < layer_of("builder")
         if name in readers or not lowest:

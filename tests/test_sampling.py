@@ -10,24 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from lmtasks.decode import plan
 from lmtasks.decode import sampling as samplers
 
 WORDS = ("sleeping", "purring", "running", "barking")
 CAT = np.log(np.array([0.4, 0.3, 0.2, 0.1], np.float32))
 
 
-def _sampling(rows, *, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):
-    full = lambda x, kind: jnp.full(rows, x, kind)
-    return samplers.Sampling(
-        temperature=full(temperature, jnp.float32),
-        top_k=full(top_k, jnp.int32),
-        top_p=full(top_p, jnp.float32),
-        min_p=full(min_p, jnp.float32),
-    )
+def _sampling(rows, **values):
+    return samplers.sampling_of(plan.Decode(**{"temperature": 1.0} | values), rows)
 
 
 _keep = jax.jit(samplers.keep_mask)
-_sample = jax.jit(samplers.sample)
+_sample = jax.jit(samplers.draw)
 
 
 def _kept(logits, **parameters):
@@ -160,6 +155,7 @@ def test_each_row_is_sampled_by_its_own_parameters():
         top_k=jnp.array([0, 1, 0, 0]),
         top_p=jnp.array([1.0, 1.0, 0.5, 1.0]),
         min_p=jnp.zeros(4),
+        typical_p=jnp.ones(4),
     )
     kept = np.asarray(_keep(rows, mixed)).sum(1)
     np.testing.assert_array_equal(kept, [4, 1, 2, 4])
@@ -192,4 +188,4 @@ def test_a_bfloat16_models_logits_are_sampled_in_float32():
 def test_parameters_out_of_range_are_refused_by_name(values):
     (name,) = values
     with pytest.raises(ValueError, match=f"decode.{name}=.* out of range"):
-        samplers.Decode(**values)
+        plan.Decode(**values)

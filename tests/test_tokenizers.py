@@ -298,3 +298,58 @@ def test_wrong_arguments_are_explained():
         tokenizers.train("char", CORPUS, sentinels=-1)
     with pytest.raises(ValueError, match="must be a string"):
         ALL["bpe"].encode(None)
+
+
+def spelled(tok, ids):
+    """Return the bytes of ids, one after another."""
+    return b"".join(tok.bytes_of(i) for i in ids)
+
+
+@pytest.mark.parametrize("kind", (*LOSSLESS, "char"))
+@quickly
+@hypothesis.given(text=TEXTS)
+def test_the_bytes_of_the_ids_are_the_text(kind, text):
+    tok, text = ALL[kind], text.replace("\u2581", "")
+    ids = tok.encode(text, continues=True)
+    if tok.unk_id not in ids:
+        assert spelled(tok, ids) == text.encode()
+
+
+@each_kind
+@quickly
+@hypothesis.given(words=WORDS)
+def test_the_bytes_of_the_ids_are_what_decoding_gives(kind, words):
+    tok = ALL[kind]
+    ids = [i for i in tok.encode(" ".join(["the", *words])) if i != tok.unk_id]
+    # Here "the" keeps its space, which the beginning of a text does not show.
+    said = spelled(tok, ids).decode()
+    assert said.removeprefix(" ") == tok.decode(ids)
+
+
+@each_kind
+def test_only_what_is_text_has_bytes(kind):
+    tok = ALL[kind]
+    silent = {i for i in range(tok.size) if tok.bytes_of(i) is None}
+    assert silent == tok.special_ids
+    assert tok.bytes_of(-1) is tok.bytes_of(tok.size) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("gpt2", "Hello  world, caf\u00e9 \u4f60 \U0001f600\n"),
+        ("llama2/tokenizer.model", "Hello  world, caf\u00e9 \u4f60 \U0001f600\n"),
+        ("t5-legal", "the Court"),
+        ("bert-base-uncased", " the cats are unbelievable."),
+        ("deepseek-r1", "Hello  world, caf\u00e9 \u4f60 \U0001f600\n"),
+    ],
+)
+def test_published_vocabularies_know_the_bytes_of_their_ids(name, text):
+    path = pathlib.Path(__file__).parents[1].parent / "shared" / "tokenizers" / name
+    if not path.exists():
+        pytest.skip(f"there is no shared/tokenizers/{name}")
+    tok = tokenizers.load(path)
+    assert spelled(tok, tok.encode(text, continues=True)) == text.encode()
+    silent = {i for i in range(tok.size) if tok.bytes_of(i) is None}
+    assert tok.special_ids <= silent
+    assert all(tok.decode([i]) == "" for i in silent)

@@ -94,11 +94,14 @@ class Plan:
     compiled: bool = False
 
 
-def choose(names: str) -> list[Case]:
-    """Return the cases of a comma-separated list; "" is the whole table."""
+def choose(names: str, table=CASES) -> list:
+    """Return the cases of a comma-separated list; "" is the whole table.
+
+    `table` holds cases with a name each, some of which are `standard`.
+    """
     if not names:
-        return [case for case in CASES if case.standard]
-    known = {case.name: case for case in CASES}
+        return [case for case in table if case.standard]
+    known = {case.name: case for case in table}
     return [known[_checked(name.strip(), known)] for name in names.split(",")]
 
 

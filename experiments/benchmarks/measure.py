@@ -9,6 +9,7 @@ import importlib.util
 import json
 import sys
 import tempfile
+from collections.abc import Callable
 
 from experiments.benchmarks import cases
 from experiments.benchmarks import report
@@ -45,15 +46,19 @@ def parse(argv: list[str], about: str) -> argparse.Namespace:
     return flags
 
 
-def chosen(flags: argparse.Namespace) -> list[cases.Case]:
-    """Return the cases to run; real text needs its files, and the peer its package."""
-    needed = (flags.peer, "transformers") if flags.peer else ()
-    missing = [name for name in needed if not importlib.util.find_spec(name)]
+def check_peer(name: str) -> None:
+    """Raise ValueError unless the peer, if any, can be imported."""
+    needed = (name, "transformers") if name else ()
+    missing = [package for package in needed if not importlib.util.find_spec(package)]
     if missing:
         raise ValueError(
-            f"--peer={flags.peer} needs {' and '.join(missing)}: "
-            "pip install -e '.[bench]'"
+            f"--peer={name} needs {' and '.join(missing)}: pip install -e '.[bench]'"
         )
+
+
+def chosen(flags: argparse.Namespace) -> list[cases.Case]:
+    """Return the cases to run; real text needs its files, and the peer its package."""
+    check_peer(flags.peer)
     found = cases.choose(flags.cases)
     if flags.data and flags.vocab:
         return found
@@ -153,20 +158,25 @@ def _blocks(case, flags, running):
     return blocks, max(peaks), known
 
 
+def rows_of(one: Callable, todo: list, flags: argparse.Namespace) -> list[dict]:
+    """Return one(case, flags) of all cases, each written to --json when it is there."""
+    rows = []
+    with contextlib.ExitStack() as stack:
+        out = stack.enter_context(open(flags.json, "w")) if flags.json else None
+        for case in todo:
+            rows.append(one(case, flags))
+            if out:
+                print(json.dumps(rows[-1]), file=out, flush=True)
+    return rows
+
+
 def main(argv: list[str], about: str = "") -> int:
     """Run the cases and print the table; return the exit code."""
     try:
         flags = parse(argv, about)
         todo = chosen(flags)
         print(report.CONVENTIONS, flush=True)
-        rows = []
-        with contextlib.ExitStack() as stack:
-            out = stack.enter_context(open(flags.json, "w")) if flags.json else None
-            for case in todo:
-                rows.append(measure(case, flags))
-                if out:
-                    print(json.dumps(rows[-1]), file=out, flush=True)
-        print(report.table(rows))
+        print(report.table(rows_of(measure, todo, flags)))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -147,14 +147,7 @@ class Training:
         self.forward = torch.compile(self.model) if self.plan.compiled else self.model
         self.collate = COLLATE[self.case.family]
         self._read()
-        return {
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "threads": torch.get_num_threads(),
-            "attention": self.model.config._attn_implementation,
-            "compiled": self.plan.compiled,
-            "parameters": sum(p.numel() for p in self.model.parameters()),
-        }
+        return about(self.model) | {"compiled": self.plan.compiled}
 
     def _read(self):
         if self.case.kind == "step":
@@ -206,7 +199,7 @@ class Training:
         """Return the time of `steps` steps; as in ours.Training."""
         for _ in range(warm):
             self._step()
-        self._wait()
+        wait(self.device)
         losses, counts = [], np.zeros(3, np.int64)
         start = time.perf_counter()
         while len(losses) < steps:
@@ -215,7 +208,7 @@ class Training:
             loss, batch = self._step()
             losses.append(loss)
             counts += _counts(batch)
-        self._wait()
+        wait(self.device)
         elapsed = time.perf_counter() - start
         slots, tokens, examples = counts.tolist()
         return {
@@ -225,10 +218,6 @@ class Training:
             "tokens": tokens,
             "examples": examples,
         }
-
-    def _wait(self):
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
 
     def memory(self) -> dict:
         """Return the peak memory in MiB, of a GPU where there is one."""
@@ -246,6 +235,23 @@ def load(case: cases.Case, plan: cases.Plan):
     model = kind(config)
     model.load_state_dict(arrays, strict=True)
     return model
+
+
+def about(model) -> dict:
+    """Return what a model runs with, and its size."""
+    return {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "threads": torch.get_num_threads(),
+        "attention": model.config._attn_implementation,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+
+
+def wait(device: torch.device) -> None:
+    """Wait for what a GPU still has to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def adamw(model) -> torch.optim.AdamW:

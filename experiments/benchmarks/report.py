@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
+from collections.abc import Mapping
 
 from experiments.benchmarks import cases
 
@@ -132,24 +134,16 @@ def table(rows: list[dict]) -> str:
     columns = {
         "case": lambda r: r["case"],
         "tokens/s": lambda r: f"{r['tokens_per_s']:.0f}",
-        "peer": lambda r: _shown(r["peer_tokens_per_s"], ".0f"),
-        "ratio": lambda r: _shown(r["ratio"], ".2f"),
+        "peer": lambda r: shown(r["peer_tokens_per_s"], ".0f"),
+        "ratio": lambda r: shown(r["ratio"], ".2f"),
         "MFU": lambda r: f"{100 * r['mfu']:.0f}%",
         "peak GFLOP/s": lambda r: f"{r['peak_gflops']:.0f}",
         "compile s": lambda r: f"{r['compile_s']:.1f}",
         "cached s": lambda r: f"{r['compile_cached_s']:.1f}",
         "MiB": lambda r: f"{r['peak_mb']:.0f}",
-        "peer MiB": lambda r: _shown(r["peer_peak_mb"], ".0f"),
+        "peer MiB": lambda r: shown(r["peer_peak_mb"], ".0f"),
     }
-    lines = [list(columns)] + [[show(r) for show in columns.values()] for r in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    text = [
-        "  ".join(
-            cell.rjust(w) if i else cell.ljust(w)
-            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    ]
+    text = grid(columns, rows)
     for r in rows:
         if r["kind"] != "real":
             continue
@@ -162,5 +156,19 @@ def table(rows: list[dict]) -> str:
     return "\n" + "\n".join(text)
 
 
-def _shown(value: float | None, form: str) -> str:
+def grid(columns: Mapping[str, Callable[[dict], str]], rows: list[dict]) -> list[str]:
+    """Return lines of text: the names of the columns, then what they show of rows."""
+    lines = [list(columns)] + [[show(r) for show in columns.values()] for r in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+    return [
+        "  ".join(
+            cell.rjust(w) if i else cell.ljust(w)
+            for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    ]
+
+
+def shown(value: float | None, form: str) -> str:
+    """Return a number as text, or "-" for None."""
     return "-" if value is None else format(value, form)

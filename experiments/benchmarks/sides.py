@@ -9,6 +9,7 @@ import pathlib
 import resource
 import subprocess
 import sys
+import time
 import traceback
 import typing
 from collections.abc import Callable
@@ -81,6 +82,19 @@ def serve(commands: Mapping[str, Callable[..., dict]]) -> None:
             traceback.print_exc()
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=out, flush=True)
+
+
+def timed(call: Callable[[], object], seconds: float) -> dict[str, float]:
+    """Return the seconds of a call, mean over as many as fill `seconds`; at least one.
+
+    `call` waits for what it computes.
+    """
+    calls, start, elapsed = 0, time.perf_counter(), 0.0
+    while not calls or elapsed < seconds:
+        call()
+        calls += 1
+        elapsed = time.perf_counter() - start
+    return {"seconds": elapsed / calls, "calls": calls}
 
 
 def peak_memory() -> float:

@@ -10,7 +10,7 @@ import sys
 
 from lmtasks import cli
 
-HELPERS = ("main", "common")
+HELPERS = ("main", "common", "rows")
 
 
 def verbs() -> list[str]:

@@ -1,15 +1,21 @@
-"""Logits to one token: greedy, temperature, top-k, top-p, min-p, per row."""
+"""Logits to one token: greedy, temperature, top-k, top-p, min-p, typical, per row."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from lmtasks.decode.plan import Decode
 from lmtasks.layers.attention import BIG_NEGATIVE
 from lmtasks.types import Array
+
+# Rows whose top-k is at most this are sampled from their so many largest logits.
+PREFILTER = 128
+# Draws from the whole distribution before a row's set is searched for.
+ATTEMPTS = 4
+# Columns of a block of the inverse cumulative distribution.
+_BLOCK = 256
 
 
 @struct.dataclass
@@ -21,64 +27,44 @@ class Sampling:
         top_k: int32[B]; 0 = all.
         top_p: float32[B]; 1 = all (Holtzman et al., 2020, arXiv:1904.09751).
         min_p: float32[B]; 0 = all; relative to the largest probability.
+        typical_p: float32[B]; 1 = all (Meister et al., 2023, arXiv:2202.00666).
     """
 
     temperature: Array
     top_k: Array
     top_p: Array
     min_p: Array
+    typical_p: Array
 
 
-@dataclasses.dataclass(frozen=True)
-class Decode:
-    """What a run says of decoding.
+def sampling_of(decode: Decode, batch: int) -> Sampling:
+    """Return the same parameters for each of `batch` rows."""
+    return Sampling(
+        temperature=jnp.full(batch, decode.temperature, jnp.float32),
+        top_k=jnp.full(batch, decode.top_k, jnp.int32),
+        top_p=jnp.full(batch, decode.top_p, jnp.float32),
+        min_p=jnp.full(batch, decode.min_p, jnp.float32),
+        typical_p=jnp.full(batch, decode.typical_p, jnp.float32),
+    )
 
-    Attributes:
-        max_tokens: longest text written, in tokens.
-        temperature, top_k, top_p, min_p: see Sampling.
-        stop_ids: vocabulary ids that end a text.
+
+def argmax(x: Array) -> Array:
+    """Return int32[...], the first largest entry of float[..., V].
+
+    Two plain reductions: XLA on CPU does not vectorize its own argmax.
     """
-
-    max_tokens: int = 64
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    min_p: float = 0.0
-    stop_ids: tuple[int, ...] = ()
-
-    def __post_init__(self):
-        accepted = {
-            "max_tokens": self.max_tokens >= 1,
-            "temperature": self.temperature >= 0,
-            "top_k": self.top_k >= 0,
-            "top_p": 0 < self.top_p <= 1,
-            "min_p": 0 <= self.min_p <= 1,
-        }
-        for key, good in accepted.items():
-            if not good:
-                raise ValueError(
-                    f"decode.{key}={getattr(self, key)} is out of range; accepted: "
-                    "max_tokens >= 1, temperature >= 0, top_k >= 0, 0 < top_p <= 1, "
-                    "0 <= min_p <= 1"
-                )
-
-    def sampling(self, batch: int) -> Sampling:
-        """Return the same parameters for each of `batch` rows."""
-        return Sampling(
-            temperature=jnp.full(batch, self.temperature, jnp.float32),
-            top_k=jnp.full(batch, self.top_k, jnp.int32),
-            top_p=jnp.full(batch, self.top_p, jnp.float32),
-            min_p=jnp.full(batch, self.min_p, jnp.float32),
-        )
+    top = jnp.max(x, axis=-1, keepdims=True)
+    at = jax.lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
+    return jnp.min(jnp.where(x == top, at, x.shape[-1] - 1), axis=-1)
 
 
-def _largest_threshold(logits: Array, enough) -> Array:
-    """Return the largest float32[B] t for which enough(logits >= t) holds.
+def _largest_threshold(values: Array, enough) -> tuple[Array, Array]:
+    """Return (the largest int32[R] t for which enough(keys >= t) holds, keys).
 
     Bisection over the bits of a float32, whose order is that of the numbers: 32
     passes find the exact threshold without sorting the vocabulary.
     """
-    bits = jax.lax.bitcast_convert_type(logits, jnp.int32)
+    bits = jax.lax.bitcast_convert_type(values, jnp.int32)
     keys = jnp.where(bits < 0, jnp.int32(-(2**31)) - bits - 1, bits)
 
     def halve(_, bounds):
@@ -99,10 +85,11 @@ def _largest_threshold(logits: Array, enough) -> Array:
 
 
 def keep_mask(logits: Array, sampling: Sampling) -> Array:
-    """Return bool[B, V]: what temperature, top-k, top-p and min-p leave, in order.
+    """Return bool[B, V]: what top-k, top-p, min-p and typical-p leave, in this order.
 
-    Top-p keeps the smallest set whose mass is >= p - 1e-6; ties at a threshold are
-    all kept.
+    Top-p keeps the smallest set whose mass is >= p - 1e-6, typical-p the same of the
+    tokens whose surprise is nearest to the entropy; ties at a threshold are all kept.
+    Each filter sees the distribution the one before has left.
 
     Args:
         logits: float32[B, V], already divided by the temperature.
@@ -114,35 +101,163 @@ def keep_mask(logits: Array, sampling: Sampling) -> Array:
     )
     keep = keys >= least[:, None]
     probs = jax.nn.softmax(jnp.where(keep, logits, BIG_NEGATIVE), axis=-1)
-    least, keys = _largest_threshold(
-        probs,
-        lambda kept: jnp.sum(jnp.where(kept, probs, 0), -1) >= sampling.top_p - 1e-6,
-    )
-    every = sampling.top_p[:, None] >= 1
-    keep = keep & (every | (keys >= least[:, None]))
+    keep = keep & _smallest_set(probs, probs, sampling.top_p)
     top = jnp.max(probs, axis=-1, keepdims=True)
-    return keep & (probs >= sampling.min_p[:, None] * top)
+    keep = keep & (probs >= sampling.min_p[:, None] * top)
+
+    def typical(keep):
+        log_p = jax.nn.log_softmax(jnp.where(keep, logits, BIG_NEGATIVE), axis=-1)
+        probs = jnp.exp(log_p)
+        entropy = -jnp.sum(jnp.where(keep, probs * log_p, 0), -1, keepdims=True)
+        near = jnp.where(keep, -jnp.abs(log_p + entropy), BIG_NEGATIVE)
+        return keep & _smallest_set(near, probs, sampling.typical_p)
+
+    return jax.lax.cond(jnp.any(sampling.typical_p < 1), typical, lambda k: k, keep)
 
 
-def sample(logits: Array, sampling: Sampling, uniform: Array) -> Array:
-    """Return int32[B], one token a row; rows of temperature 0 take the argmax.
+def _smallest_set(order: Array, probs: Array, mass: Array) -> Array:
+    """Return bool[B, V]: the first tokens by `order` that have the mass together."""
+    least, keys = _largest_threshold(
+        order, lambda kept: jnp.sum(jnp.where(kept, probs, 0), -1) >= mass - 1e-6
+    )
+    return (mass[:, None] >= 1) | (keys >= least[:, None])
+
+
+def invert(weights: Array, uniform: Array) -> Array:
+    """Return int32[R]: where the cumulative sum of a row first passes uniform * sum.
+
+    Blocks first, then within one block, so that the row is read once. Entries of
+    weight 0 are never returned; a row without any weight gives its last entry.
+
+    Args:
+        weights: float32[R, V], at least 0.
+        uniform: float32[R] in [0, 1).
+    """
+    rows, v = weights.shape
+    room = -v % _BLOCK
+    blocks = jnp.pad(weights, ((0, 0), (0, room))).reshape(rows, -1, _BLOCK)
+    sums = jnp.sum(blocks, axis=-1)
+    upto = jnp.cumsum(sums, axis=-1)
+    target = uniform * upto[:, -1]
+    block = _first_above(upto, target, sums > 0)
+    chosen = jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0]
+    before = jnp.take_along_axis(upto - sums, block[:, None], axis=1)[:, 0]
+    inner = _first_above(jnp.cumsum(chosen, -1), target - before, chosen > 0)
+    return jnp.minimum(block * _BLOCK + inner, v - 1)
+
+
+def _first_above(upto: Array, target: Array, filled: Array) -> Array:
+    """Return the first filled place whose cumulative sum passes the target, or the
+    last filled one where rounding leaves none.
+    """
+    at = jnp.arange(upto.shape[-1])
+    passed = (upto > target[:, None]) & filled
+    first = jnp.min(jnp.where(passed, at, upto.shape[-1]), axis=-1)
+    last = jnp.max(jnp.where(filled, at, -1), axis=-1)
+    last = jnp.where(last < 0, upto.shape[-1] - 1, last)
+    return jnp.where(first < upto.shape[-1], first, last).astype(jnp.int32)
+
+
+def _tempered(logits: Array, sampling: Sampling) -> Array:
+    temperature = jnp.where(sampling.temperature > 0, sampling.temperature, 1.0)
+    return logits.astype(jnp.float32) / temperature[:, None]
+
+
+def draw(logits: Array, sampling: Sampling, uniform: Array) -> Array:
+    """Return int32[B], one token a row from the sets that `keep_mask` finds.
+
+    Args:
+        logits: float32[B, V].
+        sampling: parameters [B]; rows of temperature 0 take the argmax.
+        uniform: float32[B] in [0, 1), inverted through the cumulative mass.
+    """
+    scaled = _tempered(logits, sampling)
+    keep = keep_mask(scaled, sampling)
+    top = jnp.max(scaled, axis=-1, keepdims=True)
+    drawn = invert(jnp.where(keep, jnp.exp(scaled - top), 0), uniform)
+    return jnp.where(sampling.temperature > 0, drawn, argmax(logits))
+
+
+def sample(logits: Array, sampling: Sampling, keys: Array) -> Array:
+    """Return int32[B], one token a row; the distribution of `draw`, faster.
+
+    Where every top-k is small the other filters see only the largest logits. Without
+    top-k a token is drawn from the whole distribution and refused where it is not in
+    its row's set, which one sum tells: what is likelier has the mass already. Rows
+    refused ATTEMPTS times fall back on `draw`.
 
     Args:
         logits: float32[B, V].
         sampling: parameters [B].
-        uniform: float32[B] in [0, 1), inverted through the cumulative mass.
+        keys: key[B].
     """
-    greedy = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    temperature = jnp.where(sampling.temperature > 0, sampling.temperature, 1.0)
-    scaled = logits.astype(jnp.float32) / temperature[:, None]
-    keep = keep_mask(scaled, sampling)
-    probs = jax.nn.softmax(jnp.where(keep, scaled, BIG_NEGATIVE), axis=-1)
-    mass = jnp.cumsum(jnp.where(keep, probs, 0), axis=-1)
-    # The first token whose cumulative mass passes the draw; rounding may leave the
-    # total below the draw, so it is scaled by the total.
-    target = uniform[:, None] * mass[:, -1:]
-    passed = (mass > target) & keep
-    drawn = jnp.argmax(passed, axis=-1).astype(jnp.int32)
-    # A draw next to 1 may round to the whole mass: take the likeliest then.
-    drawn = jnp.where(jnp.any(passed, axis=-1), drawn, greedy)
-    return jnp.where(sampling.temperature > 0, drawn, greedy)
+    uniform = jax.vmap(lambda key: jax.random.uniform(key, (ATTEMPTS + 1,)))(keys)
+    greedy = sampling.temperature <= 0
+    k = jnp.where(greedy, 1, sampling.top_k)
+    size = min(PREFILTER, logits.shape[-1])
+    small = jnp.all((k > 0) & (k < size))
+    free = jnp.all((k == 0) | greedy) & jnp.all((sampling.typical_p >= 1) | greedy)
+    path = jnp.where(jnp.all(greedy), 0, jnp.where(small, 1, jnp.where(free, 2, 3)))
+    return jax.lax.switch(
+        path,
+        (
+            lambda: argmax(logits),
+            lambda: _among_largest(logits, sampling, uniform, size),
+            lambda: _by_refusal(logits, sampling, uniform),
+            lambda: draw(logits, sampling, uniform[:, -1]),
+        ),
+    )
+
+
+def _among_largest(logits, sampling, uniform, size):
+    values, ids = jax.lax.top_k(logits.astype(jnp.float32), size)
+    k = jnp.clip(sampling.top_k, 1, size)
+    least = jnp.take_along_axis(values, k[:, None] - 1, axis=1)[:, 0]
+    # Ties at the threshold may go on beyond the largest ones.
+    spill = (sampling.temperature > 0) & (values[:, -1] == least)
+
+    def few():
+        # In the order of the vocabulary, so that both ways draw the same token.
+        order = jnp.argsort(ids, axis=-1)
+        near = jnp.take_along_axis(values, order, axis=1)
+        at = draw(near, sampling, uniform[:, -1])
+        return jnp.take_along_axis(
+            jnp.take_along_axis(ids, order, axis=1), at[:, None], axis=1
+        )[:, 0]
+
+    def all_of_them():
+        return draw(logits, sampling, uniform[:, -1])
+
+    return jax.lax.cond(jnp.any(spill), all_of_them, few)
+
+
+def _by_refusal(logits, sampling, uniform):
+    scaled = _tempered(logits, sampling)
+    top = jnp.max(scaled, axis=-1, keepdims=True)
+    weights = jnp.exp(scaled - top)
+    total = jnp.sum(weights, axis=-1)
+    wanted = (sampling.top_p - 1e-6) * total
+    every = (sampling.top_p >= 1) & (sampling.min_p <= 0)
+    greedy = sampling.temperature <= 0
+
+    def more(state):
+        n, _, good = state
+        return (n < ATTEMPTS) & ~jnp.all(good)
+
+    def attempt(state):
+        n, token, good = state
+        drawn = invert(weights, uniform[:, n])
+        mine = jnp.take_along_axis(weights, drawn[:, None], axis=1)
+        likelier = jnp.sum(jnp.where(weights > mine, weights, 0), axis=-1)
+        inside = (sampling.top_p >= 1) | (likelier < wanted)
+        inside = inside & (mine[:, 0] >= sampling.min_p)
+        token = jnp.where(good, token, drawn)
+        return n + 1, token, good | every | inside
+
+    state = (jnp.int32(0), argmax(logits), greedy)
+    _, token, good = jax.lax.while_loop(more, attempt, state)
+    return jax.lax.cond(
+        jnp.all(good),
+        lambda: token,
+        lambda: jnp.where(good, token, draw(logits, sampling, uniform[:, -1])),
+    )

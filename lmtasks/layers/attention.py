@@ -27,6 +27,8 @@ class Visibility:
         q_segments, k_segments: int32[B, T], int32[B, S], or None for one segment.
             Segment 0 is visible to every segment (a prompt shared by options).
         prefix: bool[B, S], keys visible to their whole segment, or None.
+        sees: bool[B, T, S], keys a query may look at besides, or None (lanes of one
+            row, which share a prompt but not what follows).
         causal: keys must not lie after the query.
     """
 
@@ -35,6 +37,7 @@ class Visibility:
     q_segments: Array | None = None
     k_segments: Array | None = None
     prefix: Array | None = None
+    sees: Array | None = None
     causal: bool = struct.field(pytree_node=False, default=False)
 
     def dense(self, window: int | Array | None = None) -> Array:
@@ -58,15 +61,37 @@ class Visibility:
         if window is not None:
             near = jnp.abs(q - k) < window
             allowed = allowed & (near | (jnp.asarray(window) == 0))
-        return allowed
+        return allowed if self.sees is None else allowed & self.sees
 
 
 @struct.dataclass
 class KeysValues:
-    """Cached keys and values of one layer, both [B, K, S, H]."""
+    """Cached keys and values of one layer, both [B, K, S, H].
+
+    An int8 cache also has the scale of each vector, float32[B, K, S].
+    """
 
     keys: Array
     values: Array
+    key_scale: Array | None = None
+    value_scale: Array | None = None
+
+
+def put(cached: KeysValues, new: KeysValues, slot: Array) -> KeysValues:
+    """Return the cache with `new` written at slot[b], rounded to what it holds."""
+    if cached.key_scale is None:
+        return KeysValues(
+            keys=write(cached.keys, new.keys, slot, 1),
+            values=write(cached.values, new.values, slot, 1),
+        )
+    keys, key_scale = linear.rounded(new.keys)
+    values, value_scale = linear.rounded(new.values)
+    return KeysValues(
+        keys=write(cached.keys, keys, slot, 1),
+        values=write(cached.values, values, slot, 1),
+        key_scale=write(cached.key_scale, key_scale, slot, 1),
+        value_scale=write(cached.value_scale, value_scale, slot, 1),
+    )
 
 
 def write(cache: Array, new: Array, slot: Array, axis: int) -> Array:
@@ -115,8 +140,13 @@ def attend(
     k = kv.keys.shape[1]
     grouped = (q * scale).reshape(b, t, k, n // k, h)
     logits = jnp.einsum(
-        "BTKGH,BKSH->BKGTS", grouped, kv.keys, preferred_element_type=jnp.float32
+        "BTKGH,BKSH->BKGTS",
+        grouped,
+        kv.keys.astype(q.dtype),
+        preferred_element_type=jnp.float32,
     )
+    if kv.key_scale is not None:
+        logits = logits * kv.key_scale[:, :, None, None]
     if soft_cap:
         logits = soft_cap * jnp.tanh(logits / soft_cap)
     if bias is not None:
@@ -127,10 +157,12 @@ def attend(
     total = jnp.sum(weights, axis=-1)  # [B, K, G, T], at least 1
     if dropout is not None:
         weights = dropout(weights)
+    if kv.value_scale is not None:
+        weights = weights * kv.value_scale[:, :, None, None]
     out = jnp.einsum(
         "BKGTS,BKSH->BTKGH",
         weights.astype(q.dtype),
-        kv.values,
+        kv.values.astype(q.dtype),
         preferred_element_type=jnp.float32,
     )
     out = out / jnp.transpose(total, (0, 3, 1, 2))[..., None]
@@ -177,10 +209,7 @@ class Attention(nn.Module):
         else:
             kv = self._keys_values(x if memory is None else memory, sight, layer)
             if cached is not None:
-                kv = KeysValues(
-                    keys=write(cached.keys, kv.keys, layer.slot, 1),
-                    values=write(cached.values, kv.values, layer.slot, 1),
-                )
+                kv = put(cached, kv, layer.slot)
         mask = sight.dense(layer.window)
         out = self._attend(q, kv, mask, bias)
         # A query without any visible key is a mean of junk: make it zero. In

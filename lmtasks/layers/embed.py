@@ -31,7 +31,7 @@ class Embed(nn.Module):
     def __call__(self, tokens: Array) -> Array:
         """Return [B, T, D] in cfg.dtype for int32[B, T]."""
         c = self.cfg
-        x = jnp.take(self.tokens, tokens, axis=0, mode="clip").astype(c.dtype)
+        x = linear.rows_of(self.tokens, tokens).astype(c.dtype)
         if c.embed_dim:
             x = linear.project(x, self.projection)
         # Gemma rounds the scale in the compute dtype, as its reference does.

@@ -2,7 +2,8 @@
 
 Each is called with a batch and returns its head's logits. Those that write text add
 two verbs: `start(batch, size)` reads the prompt into a cache of `size` slots, and
-`step(tokens, positions, cache, slot)` goes on from it.
+`step(tokens, positions, cache, slot)` goes on from it. Both are made of `begin`, an
+empty cache, `read`, which extends it, and `head`.
 """
 
 from __future__ import annotations
@@ -79,35 +80,46 @@ class Decoder(nn.Module):
         x, _ = self.decoder(x, shared, token_types=batch.get("token_types"))
         return self.top(heads.gather(x, batch.get("at")), self.embed.tokens)
 
-    def start(self, batch: Batch, size: int) -> tuple[Array, caches.Cache]:
-        """Return (logits [B, V] after each row's last token, cache)."""
+    def begin(self, batch: Batch, size: int) -> caches.Cache:
+        """Return an empty cache of `size` slots for the rows of the batch."""
+        rows, layers = batch["tokens"].shape[0], self.cfg.layers
+        return caches.empty(self.cfg, layers=layers, batch=rows, size=size)
+
+    def start(self, batch: Batch, size: int) -> tuple[Array, Array, caches.Cache]:
+        """Return (logits [B, V] after each row's last token, x [B, T, D], cache)."""
         tokens, positions = batch["tokens"], batch["positions"]
-        rows = tokens.shape[0]
-        cache = caches.empty(self.cfg, layers=self.cfg.layers, batch=rows, size=size)
-        slot = jnp.zeros(rows, jnp.int32)
-        x, cache = self._extend(
+        slot = jnp.zeros(tokens.shape[0], jnp.int32)
+        x, cache = self.read(
             tokens,
             positions,
-            cache,
+            self.begin(batch, size),
             slot,
-            batch.get("prefix"),
-            batch.get("token_types"),
+            prefix=batch.get("prefix"),
+            types=batch.get("token_types"),
         )
-        logits = self.top(last_of(x, positions), self.embed.tokens)
-        return logits[:, 0], cache
+        return self.head_of(last_of(x, positions))[:, 0], x, cache
 
     def step(
-        self, tokens: Array, positions: Array, cache: caches.Cache, slot: Array
-    ) -> tuple[Array, caches.Cache]:
-        """Return (logits [B, T, V], cache) with int32[B, T] tokens written at slot.
+        self, tokens: Array, positions: Array, cache: caches.Cache, slot: Array, sees
+    ) -> tuple[Array, Array, caches.Cache]:
+        """Return (logits [B, T, V], x [B, T, D], cache) with int32[B, T] tokens
+        written at slot.
 
-        Padding has position -1; `slot` int32[B] is each row's own length.
+        Padding has position -1; `slot` int32[B] is where each row goes on; `sees`
+        bool[B, T, S] or None says which slots a query may look at besides.
         """
-        x, cache = self._extend(tokens, positions, cache, slot)
-        return self.top(x, self.embed.tokens), cache
+        x, cache = self.read(tokens, positions, cache, slot, sees)
+        return self.head_of(x), x, cache
 
-    def _extend(self, tokens, positions, cache, slot, prefix=None, types=None):
-        sight, cache = extend_sight(positions, cache, slot, prefix)
+    def head_of(self, x: Array) -> Array:
+        """Return the logits [B, T, V] of hidden states [B, T, D]."""
+        return self.top(x, self.embed.tokens)
+
+    def read(
+        self, tokens, positions, cache, slot, sees=None, *, prefix=None, types=None
+    ):
+        """Return (hidden states [B, T, D], cache); arguments as of `step`."""
+        sight, cache = extend_sight(positions, cache, slot, prefix, sees)
         x, kept = self.decoder(
             self.embed(tokens),
             transformer.Shared(sight),
@@ -151,31 +163,39 @@ class EncoderDecoder(nn.Module):
         x, _ = self.decoder(self.embed(batch["tokens"]), shared)
         return self.top(heads.gather(x, batch.get("at")), self.embed.tokens)
 
-    def start(self, batch: Batch, size: int) -> tuple[Array, caches.Cache]:
-        """Return (logits [B, V], cache) after `source` and the decoder's `tokens`."""
-        memory = self._encode(batch)
-        tokens, positions = batch["tokens"], batch["positions"]
-        rows, depth = tokens.shape[0], self.cfg.decoder_layers or self.cfg.layers
+    def begin(self, batch: Batch, size: int) -> caches.Cache:
+        """Return a cache of `size` slots that knows the source, its own part empty."""
+        depth = self.cfg.decoder_layers or self.cfg.layers
+        rows = batch["tokens"].shape[0]
         cache = caches.empty(self.cfg, layers=depth, batch=rows, size=size)
-        cache = cache.replace(context_positions=batch["source_positions"])
-        slot = jnp.zeros(rows, jnp.int32)
-        x, cache = self._extend(tokens, positions, cache, slot, memory)
-        logits = self.top(last_of(x, positions), self.embed.tokens)
-        return logits[:, 0], cache
+        return cache.replace(context_positions=batch["source_positions"])
+
+    def start(self, batch: Batch, size: int) -> tuple[Array, Array, caches.Cache]:
+        """Return (logits [B, V], x [B, T, D], cache) after `source` and `tokens`."""
+        tokens, positions = batch["tokens"], batch["positions"]
+        slot = jnp.zeros(tokens.shape[0], jnp.int32)
+        cache, memory = self.begin(batch, size), self._encode(batch)
+        x, cache = self.read(tokens, positions, cache, slot, memory=memory)
+        return self.head_of(last_of(x, positions))[:, 0], x, cache
 
     def step(
-        self, tokens: Array, positions: Array, cache: caches.Cache, slot: Array
-    ) -> tuple[Array, caches.Cache]:
-        """Return (logits [B, T, V], cache); see `Decoder.step`."""
-        x, cache = self._extend(tokens, positions, cache, slot)
-        return self.top(x, self.embed.tokens), cache
+        self, tokens: Array, positions: Array, cache: caches.Cache, slot: Array, sees
+    ) -> tuple[Array, Array, caches.Cache]:
+        """Return (logits [B, T, V], x [B, T, D], cache); see `Decoder.step`."""
+        x, cache = self.read(tokens, positions, cache, slot, sees)
+        return self.head_of(x), x, cache
+
+    def head_of(self, x: Array) -> Array:
+        """Return the logits [B, T, V] of hidden states [B, T, D]."""
+        return self.top(x, self.embed.tokens)
 
     def _encode(self, batch):
         shared = transformer.Shared(sight_of(batch, causal=False, prefix="source_"))
         return self.encoder(self.embed(batch["source"]), shared)[0]
 
-    def _extend(self, tokens, positions, cache, slot, memory=None):
-        sight, cache = extend_sight(positions, cache, slot)
+    def read(self, tokens, positions, cache, slot, sees=None, *, memory=None):
+        """Return (hidden states [B, T, D], cache); arguments as of `step`."""
+        sight, cache = extend_sight(positions, cache, slot, sees=sees)
         cross = attention.Visibility(positions, cache.context_positions)
         x, kept = self.decoder(
             self.embed(tokens),
@@ -189,7 +209,7 @@ class EncoderDecoder(nn.Module):
         return x, cache.replace(own=own, context=context)
 
 
-def extend_sight(positions, cache: caches.Cache, slot, prefix=None):
+def extend_sight(positions, cache: caches.Cache, slot, prefix=None, sees=None):
     """Return (who sees whom in the cache, the cache with `positions` at `slot`).
 
     A prefix is only read in the chunk that holds it, at slot 0; its keys stand first.
@@ -198,7 +218,7 @@ def extend_sight(positions, cache: caches.Cache, slot, prefix=None):
     if prefix is not None:
         missing = held.shape[1] - prefix.shape[1]
         prefix = jnp.pad(prefix, ((0, 0), (0, missing)))
-    sight = attention.Visibility(positions, held, prefix=prefix, causal=True)
+    sight = attention.Visibility(positions, held, prefix=prefix, sees=sees, causal=True)
     return sight, cache.replace(positions=held)
 
 

@@ -31,13 +31,18 @@ class Cache:
 
 
 def empty(cfg: TransformerConfig, *, layers: int, batch: int, size: int) -> Cache:
-    """Return a cache of `size` slots without content."""
+    """Return a cache of `size` slots without content, in cfg.cache_dtype."""
     shape = (batch, cfg.kv_heads, size, cfg.head_dim)
+    kind = cfg.cache_dtype or cfg.dtype
 
-    def zeros():
-        return jnp.zeros(shape, cfg.dtype)
+    def layer():
+        pair = (jnp.zeros(shape, kind), jnp.zeros(shape, kind))
+        scales = (None, None)
+        if kind == "int8":
+            scales = (jnp.zeros(shape[:-1]), jnp.zeros(shape[:-1]))
+        return attention.KeysValues(*pair, *scales)
 
-    own = tuple(attention.KeysValues(zeros(), zeros()) for _ in range(layers))
+    own = tuple(layer() for _ in range(layers))
     return Cache(own=own, positions=jnp.full((batch, size), -1, jnp.int32))
 
 

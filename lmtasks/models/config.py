@@ -123,6 +123,8 @@ class TransformerConfig:
         scan_layers: one compiled layer, parameters stacked over L.
         remat: "" | "full" | "dots": what is computed again in the backward pass.
         dtype: of activations and matmuls, "float32" | "bfloat16".
+        cache_dtype: of cached keys and values, "" = dtype | "float32" | "bfloat16" |
+            "int8" (with a scale for each vector).
     """
 
     vocab: int = 256
@@ -155,6 +157,7 @@ class TransformerConfig:
     scan_layers: bool = False
     remat: str = ""
     dtype: str = "float32"
+    cache_dtype: str = ""
 
     @property
     def head_dim(self) -> int:
@@ -253,3 +256,5 @@ class TransformerConfig:
         _choose("init", self.init, ("normal", "fan_in"))
         _choose("remat", self.remat, ("", "full", "dots"))
         _choose("dtype", self.dtype, ("float32", "bfloat16"))
+        kinds = ("", "float32", "bfloat16", "int8")
+        _choose("cache_dtype", self.cache_dtype, kinds)

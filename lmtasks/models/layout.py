@@ -7,6 +7,7 @@ import re
 import jax
 import jax.numpy as jnp
 
+from lmtasks.layers import linear
 from lmtasks.types import Params
 
 _LAYER = re.compile(r"layers_(\d+)$")
@@ -37,3 +38,29 @@ def unstack_layers(params: Params) -> Params:
         for i in range(depth):
             out[f"layers_{i}"] = jax.tree.map(lambda x, i=i: x[i], params["layers"])
     return out
+
+
+# First logical axes of what a product reads; tables of positions stay as they are.
+_MULTIPLIED = ("embed", "heads", "mlp", "embed_in", "vocab")
+
+
+def for_decoding(params: Params, axes: Params, weights: str) -> Params:
+    """Return per-layer parameters in the dtype that decoding reads them in.
+
+    Args:
+        params: the model's, one array per layer.
+        axes: their logical axis names (`model.logical_axes` of the same layout).
+        weights: "" = unchanged | "float32" | "bfloat16" | "int8" (weights of products
+            rounded to 8 bits with a scale per output, the rest unchanged).
+    """
+    if weights != "int8":
+        cast = lambda x: x.astype(weights) if weights else x
+        return jax.tree.map(cast, params)
+
+    def one(x, names):
+        if x.ndim < 2 or names[0] not in _MULTIPLIED:
+            return x
+        inputs = 2 if names[0] == "heads" else 1
+        return linear.quantized(x, inputs=inputs, table=names[0] == "vocab")
+
+    return jax.tree.map(one, params, axes)

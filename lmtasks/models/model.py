@@ -58,11 +58,66 @@ class Model:
         return module.apply({"params": params}, batch, rngs=rngs)
 
     def start(
-        self, params: Params, batch: Batch, size: int
+        self,
+        params: Params,
+        batch: Batch,
+        size: int,
+        *,
+        chunk: int = 0,
+        hidden: bool = False,
     ) -> tuple[Array, caches.Cache]:
-        """Return (logits [B, V] after the prompt, cache of `size` slots)."""
-        module = self.module()
-        return module.apply({"params": params}, batch, size, method="start")
+        """Return (logits [B, V] after the prompt, cache of `size` slots).
+
+        Args:
+            params, batch: of the model; a prompt begins at slot 0.
+            size: slots of the cache, the prompt's included.
+            chunk: tokens of a decoder's prompt read at a time, 0 = all: less memory
+                for long prompts, the same numbers.
+            hidden: return (logits, last hidden states [B, T, D]) for the logits.
+        """
+        chunked = chunk and self.architecture == "decoder" and "prefix" not in batch
+        if chunked and not hidden and batch["tokens"].shape[1] > chunk:
+            return self._start_in_chunks(params, batch, size, chunk)
+        logits, x, cache = self._run("start", params, batch, size)
+        return ((logits, x) if hidden else logits), cache
+
+    def _start_in_chunks(self, params, batch, size, chunk):
+        b, longest = batch["tokens"].shape
+        room = -longest % chunk
+        last = jnp.argmax(batch["positions"], axis=1)
+        empty = {"positions": -1}
+
+        def cut(key):  # [chunks, B, chunk]
+            pad = ((0, 0), (0, room))
+            x = jnp.pad(batch[key], pad, constant_values=empty.get(key, 0))
+            return jnp.moveaxis(x.reshape(b, -1, chunk), 1, 0)
+
+        keys = [k for k in ("tokens", "positions", "token_types") if k in batch]
+        parts = {key: cut(key) for key in keys}
+
+        def read(carry, xs):
+            cache, end = carry
+            number, part = xs
+            x, cache = self._run(
+                "read",
+                params,
+                part["tokens"],
+                part["positions"],
+                cache,
+                jnp.full(b, number * chunk, jnp.int32),
+                types=part.get("token_types"),
+            )
+            place = last - number * chunk
+            here = jnp.clip(place, 0, chunk - 1)[:, None, None]
+            mine = jnp.take_along_axis(x, here, axis=1)
+            inside = ((place >= 0) & (place < chunk))[:, None, None]
+            return (cache, jnp.where(inside, mine, end)), None
+
+        cache = self._run("begin", params, batch, size)
+        end = jnp.zeros((b, 1, self.cfg.width), self.cfg.dtype)
+        numbers = jnp.arange((longest + room) // chunk)
+        (cache, end), _ = jax.lax.scan(read, (cache, end), (numbers, parts))
+        return self._run("head_of", params, end)[:, 0], cache
 
     def step(
         self,
@@ -71,16 +126,36 @@ class Model:
         positions: Array,
         cache: caches.Cache,
         slot: Array,
+        sees: Array | None = None,
+        *,
+        hidden: bool = False,
     ) -> tuple[Array, caches.Cache]:
-        """Return (logits [B, T, V], cache) after int32[B, T] more tokens."""
-        module = self.module()
-        return module.apply(
-            {"params": params}, tokens, positions, cache, slot, method="step"
-        )
+        """Return (logits [B, T, V], cache) after int32[B, T] more tokens.
 
-    def for_decoding(self) -> Model:
-        """Return the same model over per-layer parameters (`layout.unstack_layers`)."""
-        cfg = dataclasses.replace(self.cfg, scan_layers=False, remat="")
+        `sees` bool[B, T, S] says which slots each token may look at besides; with
+        `hidden`, (logits, last hidden states [B, T, D]) stand for the logits.
+        """
+        logits, x, cache = self._run(
+            "step", params, tokens, positions, cache, slot, sees
+        )
+        return ((logits, x) if hidden else logits), cache
+
+    def _run(self, method, params, *args, **kwargs):
+        module = self.module()
+        return module.apply({"params": params}, *args, method=method, **kwargs)
+
+    def for_decoding(self, *, weights: str = "", cache: str = "") -> Model:
+        """Return the same model over per-layer parameters (`layout.unstack_layers`).
+
+        Args:
+            weights: dtype the products run in, "" = as trained ("int8" weights, see
+                `layout.for_decoding`, leave it).
+            cache: dtype of the cache, "" = that of the products.
+        """
+        dtype = weights if weights in ("float32", "bfloat16") else self.cfg.dtype
+        cfg = dataclasses.replace(
+            self.cfg, scan_layers=False, remat="", dtype=dtype, cache_dtype=cache
+        )
         return dataclasses.replace(self, cfg=cfg)
 
 

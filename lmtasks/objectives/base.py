@@ -12,8 +12,11 @@ import numpy as np
 from lmtasks import losses
 from lmtasks.data import chat
 from lmtasks.data import examples
-from lmtasks.decode import loop
-from lmtasks.decode import sampling
+from lmtasks.decode import choose
+from lmtasks.decode import constraints
+from lmtasks.decode import methods
+from lmtasks.decode import plan
+from lmtasks.decode import stream
 from lmtasks.types import ARCHITECTURES
 from lmtasks.types import Features
 from lmtasks.types import Sums
@@ -109,20 +112,73 @@ def token_loss(setting: Setting, apply, params, batch, rng) -> Sums:
     )
 
 
-def write(model, params, batch, *, decode: sampling.Decode, rng) -> dict:
-    """Return {"written": int32[B, N], "log_probs": float32[B, N]} after the prompts.
+def write(
+    model,
+    params,
+    batch,
+    *,
+    decode: plan.Decode,
+    rng,
+    tables: constraints.Tables | None = None,
+    draft: tuple | None = None,
+) -> dict:
+    """Return {"written": int32[B, W, N], "log_probs": the same, "scores": [B, W]}.
 
     Each row draws from fold_in(rng, its example), whatever batch it stands in.
+
+    Args:
+        model, params, batch: as everywhere.
+        decode: the plan. rng: key.
+        tables: what the run's texts may be.
+        draft: (model, params) of the model that drafts; without it a plan that wants
+            one writes alone, which gives the same texts more slowly.
     """
-    written = loop.generate(
-        functools.partial(model.start, params),
-        functools.partial(model.step, params),
+    if decode.method == "draft" and draft is None:
+        decode = dataclasses.replace(decode, method="sample")
+    written = methods.write(
+        *verbs(model, params, decode),
         batch,
         decode=decode,
-        sampling=decode.sampling(batch["tokens"].shape[0]),
         keys=jax.vmap(jax.random.fold_in, (None, 0))(rng, batch["example"]),
+        rules=constraints.rules_of(decode, batch["tokens"].shape[0], tables),
+        draft=None if draft is None else verbs(*draft, decode),
     )
-    return {"written": written.tokens, "log_probs": written.log_probs}
+    return {
+        "written": written.tokens,
+        "log_probs": written.log_probs,
+        "scores": written.scores,
+    }
+
+
+def verbs(model, params, decode: plan.Decode) -> tuple:
+    """Return the model's (start, step) as decoding calls them."""
+    start = functools.partial(model.start, params, chunk=decode.prefill)
+    return start, functools.partial(model.step, params)
+
+
+def texts_of(decode: plan.Decode, row: dict, tokenizer, *, continues=False) -> dict:
+    """Return {"text"}; with several texts also "texts", all, and "scores", of each.
+
+    Args:
+        decode: stop strings, and how one of several texts is chosen.
+        row: "written" int32[W, N], "scores" float32[W].
+        tokenizer: of the run.
+        continues: the text goes on from its prompt; else it is an answer of its own,
+            without the space that sets it off.
+    """
+    texts = []
+    for ids in row["written"]:
+        text = stream.cut(tokenizer.decode(ids, continues=continues), decode.stop)
+        texts.append(text if continues else text.removeprefix(" "))
+    scores = [float(score) for score in row["scores"]]
+    if len(texts) == 1:
+        return {"text": texts[0]}
+    best = 0
+    if decode.choose == "likeliest":
+        best = choose.best_of(scores)
+    if decode.choose == "vote":
+        best = choose.vote(texts, lambda text: text.strip() or None, scores)
+    return {"text": texts[best], "texts": texts, "scores": scores}
 
 
 def next_token_features(ids: list[int], learned: list[bool]) -> Features:

@@ -85,7 +85,7 @@ class ClassifyHead:
         """Return nothing beyond the loss; the task's metrics say the rest."""
         return {}
 
-    def predict(self, model, params, batch, rng=None):
+    def predict(self, model, params, batch, rng=None, tables=None):
         """Return {"probabilities": float32[B, C]}."""
         at = jnp.zeros((batch["tokens"].shape[0], 1), jnp.int32)
         logits = model.apply(params, {**batch, "at": at})[:, 0]
@@ -176,7 +176,7 @@ class ClassifyWords:
         """Return each label's ids with its leading space; one that begins another
         label is closed with what ends an answer.
         """
-        return _label_ids(self.setting, tokenizer)
+        return choice_ids(self.setting, tokenizer, closed=True)
 
     def query(self, example, tokenizer) -> list[Features]:
         """Return the row that scores all labels; a second one without text for pmi."""
@@ -223,7 +223,7 @@ class ClassifyWords:
         """Return nothing beyond the loss; the task's metrics say the rest."""
         return {}
 
-    def predict(self, model, params, batch, rng=None):
+    def predict(self, model, params, batch, rng=None, tables=None):
         """Return {"log_probs": float32[B, C]}: of each label given the prompt."""
         at = batch.get("at")
         log_p, _ = losses.log_likelihood(
@@ -258,8 +258,14 @@ class ClassifyWords:
 
 
 @functools.lru_cache(maxsize=8)
-def _label_ids(setting: base.Setting, tokenizer) -> list[list[int]]:
-    """As above; asked for every example, so kept (77 labels took 2.5 ms each)."""
+def choice_ids(
+    setting: base.Setting, tokenizer, *, closed: bool = False
+) -> list[list[int]]:
+    """Return the ids of each of setting.labels as an answer to a prompt.
+
+    With `closed`, one that begins another is closed with what ends an answer. Asked
+    for every example, so kept (77 labels took 2.5 ms each).
+    """
     labels = setting.labels
     ids = [generate.reply_ids(one, setting, tokenizer) for one in labels]
     for i, one in enumerate(ids):
@@ -268,6 +274,8 @@ def _label_ids(setting: base.Setting, tokenizer) -> list[list[int]]:
                 f"the labels {labels[ids.index(one)]!r} and {labels[i]!r} are the "
                 "same ids to the tokenizer; use another tokenizer or other labels"
             )
+    if not closed:
+        return ids
     end = tokenizer.eos_id
     if setting.architecture == "decoder":
         end = setting.template.stop_id(tokenizer)

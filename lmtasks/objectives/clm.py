@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from lmtasks.decode import sampling
+from lmtasks.decode import plan
 from lmtasks.objectives import base
 from lmtasks.types import Features
 
@@ -21,7 +21,7 @@ class Clm:
     """
 
     setting: base.Setting
-    decode: sampling.Decode = sampling.Decode()
+    decode: plan.Decode = plan.Decode()
     head = "lm"
     classes = 0
     stream = True
@@ -93,13 +93,14 @@ class Clm:
             "word_perplexity": _exp(nats / max(words, 1)),
         }
 
-    def predict(self, model, params, batch, rng):
-        """Return {"written": int32[B, N], "log_probs": float32[B, N]}."""
-        return base.write(model, params, batch, decode=self.decode, rng=rng)
+    def predict(self, model, params, batch, rng, tables=None):
+        """Return what `base.write` returns."""
+        given = {"decode": self.decode, "rng": rng, "tables": tables}
+        return base.write(model, params, batch, **given)
 
     def answer(self, outputs, example, tokenizer) -> dict:
-        """Return {"text"}: what was written after the prompt."""
-        return {"text": tokenizer.decode(outputs[0]["written"])}
+        """Return {"text"}: what was written after the prompt, see Generate.answer."""
+        return base.texts_of(self.decode, outputs[0], tokenizer, continues=True)
 
 
 def _exp(x: float) -> float:

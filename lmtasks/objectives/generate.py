@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from lmtasks.data import chat
-from lmtasks.decode import sampling
+from lmtasks.decode import plan
 from lmtasks.objectives import base
 from lmtasks.types import Features
 
@@ -22,7 +22,7 @@ class Generate:
     """
 
     setting: base.Setting
-    decode: sampling.Decode = sampling.Decode()
+    decode: plan.Decode = plan.Decode()
     head = "lm"
     classes = 0
     stream = False
@@ -99,14 +99,14 @@ class Generate:
         mean = nats / max(weight, 1)
         return {"perplexity": math.exp(mean) if mean < 700 else math.inf}
 
-    def predict(self, model, params, batch, rng):
-        """Return {"written": int32[B, N], "log_probs": float32[B, N]}."""
-        return base.write(model, params, batch, decode=self.decode, rng=rng)
+    def predict(self, model, params, batch, rng, tables=None):
+        """Return what `base.write` returns."""
+        given = {"decode": self.decode, "rng": rng, "tables": tables}
+        return base.write(model, params, batch, **given)
 
     def answer(self, outputs, example, tokenizer) -> dict:
-        """Return {"text"}: the reply."""
-        text = tokenizer.decode(outputs[0]["written"])
-        return {"text": text.removeprefix(" ")}
+        """Return {"text"}: the reply; "texts" and "scores" too where there are more."""
+        return base.texts_of(self.decode, outputs[0], tokenizer)
 
 
 def reply_ids(text: str, setting: base.Setting, tokenizer) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 from lmtasks.data import examples
@@ -46,6 +47,8 @@ class Task:
             training data and stored with the run.
         parse: generated text -> prediction.
         objective: what is trained when the config does not say.
+        decode: values of config.decode where the config gives none, such as
+            {"method": "beam", "beams": 4}.
         samples: a few records of the right form, for tests and `lmtasks tasks`.
     """
 
@@ -57,4 +60,5 @@ class Task:
     labels: tuple[str, ...] = ()
     parse: Parse = label_or_text
     objective: str = "generate"
+    decode: Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
     samples: tuple[Record, ...] = ()

@@ -179,6 +179,19 @@ class Tokenizer:
             return self.core.decode(kept)
         return self.core.decode(anchor + kept)[len(self.core.decode(anchor)) :]
 
+    def bytes_of(self, id: int) -> bytes | None:
+        """Return what an id adds in the middle of a text, or None if it is no text.
+
+        Special ids and ids outside the vocabulary are None. One character may be
+        spread over the bytes of several ids.
+
+        Example: GPT-2's 995 (" world") is b" world"; BERT's "##ing" is b"ing", its
+        "cat" b" cat"; Llama's "<0xE2>" is b"\\xe2".
+        """
+        id = int(id)
+        ordinary = 0 <= id < self.core.size and id not in self.special_ids
+        return self.core.bytes_of(id) if ordinary else None
+
     def piece(self, id: int) -> str:
         """Return the readable piece of an id; a special token by its name.
 

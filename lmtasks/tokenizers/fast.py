@@ -89,6 +89,23 @@ class FastCore:
     def decode(self, ids: list[int]) -> str:
         return self.engine.decode(ids, skip_special_tokens=False)
 
+    def bytes_of(self, id: int) -> bytes | None:
+        token = self.engine.id_to_token(id)
+        if token is None:
+            return None
+        if self.byte_level:
+            if all(letter in _BYTES for letter in token):
+                return bytes(_BYTES[letter] for letter in token)
+            return token.encode()
+        if self._byte_fallback and plain.piece_bytes(token):
+            return plain.piece_bytes(token)
+        # What it adds behind itself: the first piece of a text may lose its space.
+        return self.decode([id, id])[len(self.decode([id])) :].encode()
+
+    @functools.cached_property
+    def _byte_fallback(self) -> bool:
+        return _mentions(json.loads(self.raw).get("decoder"), "ByteFallback")
+
     def piece(self, id: int) -> str:
         token = self.engine.id_to_token(id)
         if token is None:

@@ -60,6 +60,9 @@ class ByteCore:
         content = bytes(i - self.first for i in ids if i >= self.first)
         return content.decode(errors="replace")
 
+    def bytes_of(self, id: int) -> bytes | None:
+        return bytes([id - self.first]) if id >= self.first else None
+
     def piece(self, id: int) -> str:
         byte = id - self.first
         return chr(byte) if 32 < byte < 127 else bytes_piece(bytes([byte]))
@@ -116,6 +119,11 @@ class ListCore:
     def decode(self, ids: list[int]) -> str:
         pieces = [self.pieces[i - self.first] for i in ids if i >= self.first]
         return _JOINERS[self.kind].join(pieces)
+
+    def bytes_of(self, id: int) -> bytes | None:
+        if id < self.first:
+            return None
+        return (_JOINERS[self.kind] + self.pieces[id - self.first]).encode()
 
     def piece(self, id: int) -> str:
         return self.pieces[id - self.first]

@@ -15,6 +15,7 @@ import sentencepiece
 from sentencepiece import sentencepiece_model_pb2 as model_pb2
 
 from lmtasks.tokenizers import names as special_names
+from lmtasks.tokenizers import plain
 from lmtasks.tokenizers import plan as plans
 
 FILE = "spiece.model"
@@ -85,6 +86,14 @@ class SentencePieceCore:
 
     def decode(self, ids: list[int]) -> str:
         return self.processor.decode(ids)
+
+    def bytes_of(self, id: int) -> bytes | None:
+        if self.processor.is_control(id) or self.processor.is_unknown(id):
+            return None
+        piece = self.processor.id_to_piece(id)
+        if id in self.byte_ids:
+            return plain.piece_bytes(piece)
+        return piece.replace("\u2581", " ").encode()
 
     def piece(self, id: int) -> str:
         return self.processor.id_to_piece(id)

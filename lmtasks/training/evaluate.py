@@ -11,11 +11,12 @@ import jax
 import numpy as np
 
 from lmtasks import builder
+from lmtasks import decoding
 from lmtasks.data import features
 from lmtasks.data import pack
 from lmtasks.data import pipeline
+from lmtasks.decode import choose
 from lmtasks.metrics import inputs
-from lmtasks.models import layout
 from lmtasks.training import parallel
 from lmtasks.training import step
 from lmtasks.types import Params
@@ -66,8 +67,9 @@ class Evaluator:
         self.run, self.mesh, self.should_stop = run, mesh, should_stop
         recipe = step.Recipe(run.model.apply, run.objective.loss, None, None)
         self._sums = jax.jit(functools.partial(step.eval_step, recipe))
-        self._model = run.model.for_decoding()
-        self._predict = jax.jit(functools.partial(run.objective.predict, self._model))
+        self._predict = jax.jit(
+            functools.partial(run.objective.predict, decoding.model_of(run))
+        )
 
     def _shape(self, pieces) -> pack.Shape:
         c = self.run.config
@@ -104,12 +106,12 @@ class Evaluator:
 
     def predictions(self, params: Params, queries: features.Pieces, rng) -> list:
         """Return one prediction per example, in order; None where there is no text."""
-        if self.run.model.cfg.scan_layers:
-            params = layout.unstack_layers(params)
+        params = decoding.params_of(self.run, params)
+        tables = self.run.tables
         outputs: dict[int, dict[int, dict]] = collections.defaultdict(dict)
         with jax.set_mesh(self.mesh), parallel.rules():
             for host_batch, batch in self._batches(queries):
-                rows = _to_host(self._predict(params, batch, rng))
+                rows = _to_host(self._predict(params, batch, rng, tables))
                 host_batch = _to_host(
                     {k: batch[k] for k in ("valid", "example", "piece")}
                 )
@@ -133,7 +135,27 @@ class Evaluator:
             return {"label": None, "text": ""}
         if prediction.keys() == {"text"}:
             return task.parse(prediction["text"], example, task.labels)
+        if "texts" in prediction:
+            return self._voted(prediction, example)
         return prediction
+
+    def _voted(self, prediction: dict, example) -> dict:
+        """Return the parsed text of several; a vote counts what the task reads in
+        them, such as the number that ends a solution.
+        """
+        task, texts = self.run.task, prediction["texts"]
+
+        def parse(text):
+            return task.parse(text, example, task.labels)
+
+        def answer(text):
+            parsed = parse(text)
+            said = [v for k, v in sorted(parsed.items()) if k != "text"]
+            return str(said) if said else text.strip() or None
+
+        if self.run.decode.choose != "vote":
+            return parse(prediction["text"])
+        return parse(texts[choose.vote(texts, answer, prediction["scores"])])
 
     def score(self, params: Params, split: Split, rng) -> tuple[dict, list]:
         """Return ({metric: value}, predictions) of a split."""
