@@ -56,7 +56,7 @@ class Run:
     optim: optimizers.Optim
     parallel: parallel.Parallel
     decode: plan.Decode
-    tables: constraints.Tables
+    tables: constraints.Tables = constraints.Tables()
 
 
 def build(config: ConfigDict, folder: str | None = None) -> Run:

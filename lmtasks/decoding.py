@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 
+import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
@@ -176,7 +177,8 @@ def params_of(run, params):
     if run.model.cfg.scan_layers:
         params = layout.unstack_layers(params)
     weights = run.config.decode.weights
-    if not weights or run.model.head != "lm":
+    # Where many devices hold parts of the weights, they keep the layout of training.
+    if run.model.head != "lm" or not (weights or jax.device_count() == 1):
         return params
     axes = models.logical_axes(run.model.for_decoding())
-    return layout.for_decoding(params, axes, weights)
+    return layout.for_decoding(params, axes, weights or "float32")

@@ -156,9 +156,9 @@ def evaluator_of(run, cell):
     return found
 
 
-def _some_classes(run, cell, params, batch, rng):
+def _some_classes(run, cell, params, batch, rng, tables):
     """Return the cell's predictions for the labels the task has."""
-    said = cell.predict(params, batch, rng)
+    said = cell.predict(params, batch, rng, tables)
     count = len(run.task.labels)
     if "probabilities" in said:
         some = said["probabilities"][:, :count]

@@ -15,7 +15,8 @@ from lmtasks import losses
 from lmtasks import tokenizers
 from lmtasks.data import chat
 from lmtasks.data import examples
-from lmtasks.decode import loop
+from lmtasks.decode import methods
+from lmtasks.decode import plan
 from lmtasks.decode import sampling
 from lmtasks.metrics import answers
 from lmtasks.metrics import classification
@@ -136,9 +137,9 @@ def test_inference_softmax_of_three_logits():
 
 def kept(probabilities, top_p, top_k=0):
     """Return how many of the probabilities a nucleus keeps."""
-    decode = sampling.Decode(temperature=1.0, top_p=top_p, top_k=top_k)
+    decode = plan.Decode(temperature=1.0, top_p=top_p, top_k=top_k)
     logits = jnp.log(jnp.float32([probabilities]))
-    return int(sampling.keep_mask(logits, decode.sampling(1)).sum())
+    return int(sampling.keep_mask(logits, sampling.sampling_of(decode, 1)).sum())
 
 
 @pytest.mark.parametrize(("top_p", "size"), [(0.69, 2), (0.85, 3), (0.9, 3), (0.91, 4)])
@@ -173,27 +174,35 @@ def cats(decode, count):
     tokens = jnp.tile(jnp.int32(CAT_TOKENIZER.encode("The cat is")), (count, 1))
     places = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
     empty = Nothing(jnp.zeros(count))
-    return loop.generate(
+    return methods.write(
         lambda batch, size: (cat_logits(count), empty),
-        lambda *_: (cat_logits(count)[:, None], empty),
+        lambda *_: (
+            cat_logits(count * decode.lanes).reshape(count, decode.lanes, -1),
+            empty,
+        ),
         {"tokens": tokens, "positions": places},
         decode=decode,
-        sampling=decode.sampling(count),
         keys=jax.random.split(jax.random.key(0), count),
     )
 
 
 def shares(**options):
     """Return word -> share of it among 4000 continuations."""
-    decode = sampling.Decode(max_tokens=1, **options)
-    written = np.asarray(cats(decode, 4000).tokens[:, 0])
+    decode = plan.Decode(max_tokens=1, **options)
+    written = np.asarray(cats(decode, 4000).tokens[:, 0, 0])
     return {word: np.mean(written == CAT_TOKENIZER.id_of(word)) for word in CAT}
 
 
 def test_the_cat_is_sleeping_when_greedy():
-    found = cats(sampling.Decode(max_tokens=1), 2)
-    assert CAT_TOKENIZER.decode(found.tokens[0]) == "sleeping"
-    assert float(found.log_probs[0, 0]) == pytest.approx(math.log(0.4), rel=1e-5)
+    found = cats(plan.Decode(max_tokens=1), 2)
+    assert CAT_TOKENIZER.decode(found.tokens[0, 0]) == "sleeping"
+    assert float(found.log_probs[0, 0, 0]) == pytest.approx(math.log(0.4), rel=1e-5)
+
+
+def test_the_cat_is_one_of_the_two_likeliest_by_two_beams():
+    found = cats(plan.Decode(method="beam", beams=2, texts=2, max_tokens=1), 2)
+    said = [CAT_TOKENIZER.decode(tokens) for tokens in found.tokens[0]]
+    assert said == ["sleeping", "purring"]
 
 
 def test_the_cat_is_anything_when_sampled():

@@ -11,7 +11,7 @@ from lmtasks.data import examples
 from lmtasks.data import features
 from lmtasks.data import local
 from lmtasks.data import records
-from lmtasks.decode import sampling
+from lmtasks.decode import plan
 from lmtasks.objectives import base
 from lmtasks.objectives import classify
 from lmtasks.objectives import clm
@@ -208,8 +208,8 @@ def test_the_fingerprint_changes_with_the_prompt_and_the_template():
 def test_how_text_is_written_or_scored_is_no_part_of_the_data():
     # So that a run may be resumed under another temperature.
     setting = base.Setting("decoder", length=64, labels=LABELS)
-    greedy = generate.Generate(setting, sampling.Decode())
-    drawn = generate.Generate(setting, sampling.Decode(temperature=0.7))
+    greedy = generate.Generate(setting, plan.Decode())
+    drawn = generate.Generate(setting, plan.Decode(temperature=0.7))
     assert pieces(greedy).fingerprint == pieces(drawn).fingerprint
     total = classify.ClassifyWords(setting, "sum")
     mean = classify.ClassifyWords(setting, "tokens")

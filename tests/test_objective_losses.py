@@ -17,7 +17,7 @@ from lmtasks.data import examples
 from lmtasks.data import features
 from lmtasks.data import pack
 from lmtasks.data import records
-from lmtasks.decode import sampling
+from lmtasks.decode import plan
 from lmtasks.objectives import base
 from lmtasks.objectives import classify
 from lmtasks.objectives import clm
@@ -374,9 +374,10 @@ def test_a_uniform_model_needs_its_alphabets_bits_for_every_byte_and_end():
 def test_a_reply_is_read_without_the_space_that_set_it_off():
     writer = make("generate", "decoder")
     written = np.array([*ids(" Yes, sir"), EOS, -1, -1])
-    answer = writer.answer([{"written": written}], asked("a"), BYTE)
+    answer = writer.answer([{"written": [written], "scores": [0.0]}], asked("a"), BYTE)
     assert answer == {"text": "Yes, sir"}
-    going_on = make("clm", "decoder").answer([{"written": written}], None, BYTE)
+    row = {"written": [written], "scores": [0.0]}
+    going_on = make("clm", "decoder").answer([row], None, BYTE)
     assert going_on == {"text": " Yes, sir"}
 
 
@@ -396,7 +397,7 @@ def test_a_loss_is_that_of_the_next_token_and_no_other():
 
 @pytest.mark.parametrize("architecture", ("decoder", "encoder_decoder"))
 def test_what_is_written_does_not_depend_on_the_neighbours(architecture):
-    decode = sampling.Decode(max_tokens=5, temperature=1.0, stop_ids=(EOS,))
+    decode = plan.Decode(max_tokens=5, temperature=1.0, stop_ids=(EOS,))
     writer = generate.Generate(setting(architecture), decode)
     one = model(writer)
     params = tiny.draw(one)

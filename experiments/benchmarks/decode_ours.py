@@ -26,6 +26,16 @@ from lmtasks.types import Params
 # What a step leaves alone or takes single rows of: the encoder, lookup tables, and
 # what makes the keys and values of a source.
 _UNREAD = re.compile(r"^encoder/|/(positions|types|relative_bias)\b|/cross/(key|value)")
+# Parameter -> factor. Small tables, whose logits the last norm makes large again, so
+# that a tied head does not find the token just read; small biases and large products,
+# so that every layer hears the token.
+LIVELY = (
+    (r"^embed/tokens$|/positions$", 0.02),
+    (r"^decoder/norm/", 50),
+    (r"(?<!relative)(/|_)bias$", 0.1),
+    (r"/query$", 6),
+    (r"/mlp/down$", 8),
+)
 # Products with one matrix in a program that looks for the bandwidth.
 PASSES = 4
 
@@ -37,14 +47,31 @@ def model_of(case: decode_cases.Case, kind: str = "float32") -> models.Model:
     return model.for_decoding(weights=kind)
 
 
-def shapes_of(model: models.Model, kind: str = "float32") -> Params:
-    """Return the shapes of its parameters as decoding reads them."""
+def shapes_of(model: models.Model, kind: str = "") -> Params:
+    """Return the shapes of its parameters, as decoding reads them where a kind is
+    given, else as they are trained.
+    """
     shapes = models.unbox(jax.eval_shape(model.init, jax.random.key(0)))
+    if not kind:
+        return shapes
     return jax.eval_shape(functools.partial(_as_kind, model, kind=kind), shapes)
 
 
 def _as_kind(model, params, kind):
     return layout.for_decoding(params, models.logical_axes(model), kind)
+
+
+def value_of(name: str, shape: tuple[int, ...], cfg) -> np.ndarray:
+    """Return random values of a parameter with which the texts have variety.
+
+    With those of `convert.random_value` alone, good for a loss, a model repeats its
+    last token or always writes the same: equal texts would then prove nothing.
+    """
+    x = convert.random_value(name, shape, cfg)
+    for pattern, factor in LIVELY:
+        if re.search(pattern, name):
+            x = x * np.float32(factor)
+    return x
 
 
 def batch_of(case: decode_cases.Case, model: models.Model) -> dict[str, np.ndarray]:
@@ -118,8 +145,7 @@ class Writing:
         model = model_of(self.case)
 
         def value(path, x):
-            drawn = convert.random_value(masks.name_of(path), x.shape, model.cfg)
-            return jax.device_put(drawn)
+            return jax.device_put(value_of(masks.name_of(path), x.shape, model.cfg))
 
         self.params = jax.tree_util.tree_map_with_path(value, shapes_of(model))
         self.batch = jax.device_put(batch_of(self.case, model))

@@ -193,8 +193,13 @@ def json_schema(
 
 
 def _regex(pattern, pieces, stop_ids, named: str, spaced: bool) -> Automaton:
-    pattern = f" ?(?:{pattern})" if spaced else pattern
     delta, final = walk.match(pattern, named)
+    if (delta[0] == len(delta) - 1).all():
+        raise ValueError(
+            f"{named} admits no text; give what has at least one character."
+        )
+    if spaced:
+        delta, final = walk.match(f" ?(?:{pattern})", named)
     stop_ids = _checked(stop_ids, len(pieces))
     # A stop id says that a text ends; what it spells is no part of it.
     pieces = [None if i in stop_ids else piece for i, piece in enumerate(pieces)]

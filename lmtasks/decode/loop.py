@@ -97,7 +97,7 @@ def begin(
     batch: Batch,
     *,
     decode: Decode,
-    sampling: samplers.Sampling,
+    sampling: samplers.Sampling | None,
     keys: Array,
     rules: constraints.Rules,
 ) -> State:
@@ -161,7 +161,7 @@ def advance(
     state: State,
     limit: Array,
     *,
-    sampling: samplers.Sampling,
+    sampling: samplers.Sampling | None,
     keys: Array,
     rules: constraints.Rules,
 ) -> State:
@@ -198,7 +198,7 @@ def generate(
     batch: Batch,
     *,
     decode: Decode,
-    sampling: samplers.Sampling,
+    sampling: samplers.Sampling | None,
     keys: Array,
     rules: constraints.Rules | None = None,
 ) -> Written:
@@ -213,7 +213,7 @@ def generate(
             None) -> (logits [B, T, V], cache).
         batch: the prompts; ragged rows are padded with positions of -1.
         decode: limits and stop ids.
-        sampling: parameters [B].
+        sampling: parameters [B], or None where every row is greedy.
         keys: key[B]; lane w of row b draws its token n from fold_in(fold_in(keys[b],
             w), n).
         rules: constraints, or None for those of `decode` alone.

@@ -45,7 +45,9 @@ def write(
     if decode.method == "contrastive":
         start, step = (functools.partial(f, hidden=True) for f in (start, step))
         return contrastive.generate(start, step, batch, **given)
-    sampling = samplers.sampling_of(decode, batch["tokens"].shape[0])
+    sampling = None
+    if decode.temperature or decode.method != "sample":
+        sampling = samplers.sampling_of(decode, batch["tokens"].shape[0])
     given |= {"sampling": sampling, "keys": keys}
     if decode.method == "sample":
         return loop.generate(start, step, batch, **given)

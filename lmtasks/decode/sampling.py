@@ -178,66 +178,66 @@ def draw(logits: Array, sampling: Sampling, uniform: Array) -> Array:
     return jnp.where(sampling.temperature > 0, drawn, argmax(logits))
 
 
-def sample(logits: Array, sampling: Sampling, keys: Array) -> Array:
+def sample(logits: Array, sampling: Sampling | None, keys: Array) -> Array:
     """Return int32[B], one token a row; the distribution of `draw`, faster.
 
     Where every top-k is small the other filters see only the largest logits. Without
     top-k a token is drawn from the whole distribution and refused where it is not in
     its row's set, which one sum tells: what is likelier has the mass already. Rows
-    refused ATTEMPTS times fall back on `draw`.
+    that neither way has served fall back on `draw`.
 
     Args:
         logits: float32[B, V].
-        sampling: parameters [B].
+        sampling: parameters [B]; None = greedy in every row.
         keys: key[B].
     """
+    if sampling is None:
+        return argmax(logits)
     uniform = jax.vmap(lambda key: jax.random.uniform(key, (ATTEMPTS + 1,)))(keys)
     greedy = sampling.temperature <= 0
     k = jnp.where(greedy, 1, sampling.top_k)
     size = min(PREFILTER, logits.shape[-1])
     small = jnp.all((k > 0) & (k < size))
-    free = jnp.all((k == 0) | greedy) & jnp.all((sampling.typical_p >= 1) | greedy)
-    path = jnp.where(jnp.all(greedy), 0, jnp.where(small, 1, jnp.where(free, 2, 3)))
-    return jax.lax.switch(
+    free = jnp.all((sampling.top_k == 0) | greedy)
+    free = free & jnp.all((sampling.typical_p >= 1) | greedy)
+    path = jnp.where(jnp.all(greedy), 0, jnp.where(small, 1, jnp.where(free, 2, 0)))
+    token, served = jax.lax.switch(
         path,
         (
-            lambda: argmax(logits),
-            lambda: _among_largest(logits, sampling, uniform, size),
+            lambda: (argmax(logits), greedy),
+            lambda: _among_largest(logits, sampling, uniform[:, -1], size),
             lambda: _by_refusal(logits, sampling, uniform),
-            lambda: draw(logits, sampling, uniform[:, -1]),
         ),
+    )
+    return jax.lax.cond(
+        jnp.all(served),
+        lambda: token,
+        lambda: jnp.where(served, token, draw(logits, sampling, uniform[:, -1])),
     )
 
 
 def _among_largest(logits, sampling, uniform, size):
+    """Return (tokens, served): drawn from the `size` largest logits of each row."""
     values, ids = jax.lax.top_k(logits.astype(jnp.float32), size)
     k = jnp.clip(sampling.top_k, 1, size)
     least = jnp.take_along_axis(values, k[:, None] - 1, axis=1)[:, 0]
     # Ties at the threshold may go on beyond the largest ones.
-    spill = (sampling.temperature > 0) & (values[:, -1] == least)
-
-    def few():
-        # In the order of the vocabulary, so that both ways draw the same token.
-        order = jnp.argsort(ids, axis=-1)
-        near = jnp.take_along_axis(values, order, axis=1)
-        at = draw(near, sampling, uniform[:, -1])
-        return jnp.take_along_axis(
-            jnp.take_along_axis(ids, order, axis=1), at[:, None], axis=1
-        )[:, 0]
-
-    def all_of_them():
-        return draw(logits, sampling, uniform[:, -1])
-
-    return jax.lax.cond(jnp.any(spill), all_of_them, few)
+    served = (sampling.temperature <= 0) | (values[:, -1] < least)
+    # In the order of the vocabulary, so that `draw` gives the same tokens.
+    order = jnp.argsort(ids, axis=-1)
+    values = jnp.take_along_axis(values, order, axis=1)
+    at = draw(values, sampling, uniform)[:, None]
+    ids = jnp.take_along_axis(ids, order, axis=1)
+    return jnp.take_along_axis(ids, at, axis=1)[:, 0], served
 
 
 def _by_refusal(logits, sampling, uniform):
+    """Return (tokens, served): drawn from all, those outside of their set refused."""
     scaled = _tempered(logits, sampling)
     top = jnp.max(scaled, axis=-1, keepdims=True)
     weights = jnp.exp(scaled - top)
     total = jnp.sum(weights, axis=-1)
     wanted = (sampling.top_p - 1e-6) * total
-    every = (sampling.top_p >= 1) & (sampling.min_p <= 0)
     greedy = sampling.temperature <= 0
 
     def more(state):
@@ -252,12 +252,8 @@ def _by_refusal(logits, sampling, uniform):
         inside = (sampling.top_p >= 1) | (likelier < wanted)
         inside = inside & (mine[:, 0] >= sampling.min_p)
         token = jnp.where(good, token, drawn)
-        return n + 1, token, good | every | inside
+        return n + 1, token, good | inside
 
     state = (jnp.int32(0), argmax(logits), greedy)
     _, token, good = jax.lax.while_loop(more, attempt, state)
-    return jax.lax.cond(
-        jnp.all(good),
-        lambda: token,
-        lambda: jnp.where(good, token, draw(logits, sampling, uniform[:, -1])),
-    )
+    return token, good

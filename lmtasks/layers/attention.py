@@ -139,12 +139,7 @@ def attend(
     b, t, n, h = q.shape
     k = kv.keys.shape[1]
     grouped = (q * scale).reshape(b, t, k, n // k, h)
-    logits = jnp.einsum(
-        "BTKGH,BKSH->BKGTS",
-        grouped,
-        kv.keys.astype(q.dtype),
-        preferred_element_type=jnp.float32,
-    )
+    logits = _products(grouped, kv.keys.astype(q.dtype))
     if kv.key_scale is not None:
         logits = logits * kv.key_scale[:, :, None, None]
     if soft_cap:
@@ -159,14 +154,37 @@ def attend(
         weights = dropout(weights)
     if kv.value_scale is not None:
         weights = weights * kv.value_scale[:, :, None, None]
+    # XLA on CPU has no product of bfloat16 for the first order of the dims, and would
+    # transpose the whole cache for it where several lanes read.
+    few = t > 1 and _few(t, kv.values)
+    order = "BTKGH" if q.dtype == jnp.float32 and not few else "BKGTH"
     out = jnp.einsum(
-        "BKGTS,BKSH->BTKGH",
+        f"BKGTS,BKSH->{order}",
         weights.astype(q.dtype),
         kv.values.astype(q.dtype),
         preferred_element_type=jnp.float32,
     )
+    if order == "BKGTH":
+        out = jax.lax.optimization_barrier(out) if few else out
+        out = jnp.transpose(out, (0, 3, 1, 2, 4))
     out = out / jnp.transpose(total, (0, 3, 1, 2))[..., None]
     return out.reshape(b, t, n, h).astype(q.dtype)
+
+
+def _few(queries: int, cached: Array) -> bool:
+    """Return whether this is a step: few queries against a cache [B, K, S, H]."""
+    return 4 * queries <= cached.shape[2]
+
+
+def _products(q: Array, keys: Array) -> Array:
+    """Return q.k, float32[B, K, G, T, S], of [B, T, K, G, H] and [B, K, S, H]."""
+    float32 = {"preferred_element_type": jnp.float32}
+    if not _few(q.shape[1], keys):
+        return jnp.einsum("BTKGH,BKSH->BKGTS", q, keys, **float32)
+    # With the keys first XLA on CPU reads them where they lie instead of transposing
+    # the whole cache.
+    found = jnp.einsum("BKSH,BTKGH->BKSGT", keys, q, **float32)
+    return jnp.moveaxis(found, 2, -1)
 
 
 def attend_cudnn(q: Array, kv: KeysValues, mask: Array, *, scale: float) -> Array:

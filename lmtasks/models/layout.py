@@ -45,22 +45,24 @@ _MULTIPLIED = ("embed", "heads", "mlp", "embed_in", "vocab")
 
 
 def for_decoding(params: Params, axes: Params, weights: str) -> Params:
-    """Return per-layer parameters in the dtype that decoding reads them in.
+    """Return per-layer parameters as decoding reads them fastest.
+
+    Weights of products become `linear.Rows`; biases, norms and tables of positions
+    only change their dtype.
 
     Args:
         params: the model's, one array per layer.
         axes: their logical axis names (`model.logical_axes` of the same layout).
-        weights: "" = unchanged | "float32" | "bfloat16" | "int8" (weights of products
-            rounded to 8 bits with a scale per output, the rest unchanged).
+        weights: dtype of the weights: "float32" | "bfloat16" | "int8" (rounded to 8
+            bits with a scale per output; the rest stays as it is).
     """
-    if weights != "int8":
-        cast = lambda x: x.astype(weights) if weights else x
-        return jax.tree.map(cast, params)
 
     def one(x, names):
-        if x.ndim < 2 or names[0] not in _MULTIPLIED:
-            return x
-        inputs = 2 if names[0] == "heads" else 1
-        return linear.quantized(x, inputs=inputs, table=names[0] == "vocab")
+        inputs = 2 if names and names[0] == "heads" else 1
+        # Biases of heads have their axes, but nothing to be multiplied with.
+        if x.ndim <= inputs or names[0] not in _MULTIPLIED:
+            return x if weights == "int8" else x.astype(weights)
+        table = names[0] == "vocab"
+        return linear.laid_out(x, inputs=inputs, table=table, dtype=weights)
 
     return jax.tree.map(one, params, axes)

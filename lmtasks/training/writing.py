@@ -174,7 +174,7 @@ class Writer:
 
     def _pieces(self, prompts) -> features.Pieces:
         for i, prompt in enumerate(prompts):
-            if not prompt.strip() and not self._may_be_empty():
+            if not prompt.strip():
                 raise ValueError(
                     f"prompt {i + 1} is empty; give it some text to go on from"
                 )
@@ -194,10 +194,6 @@ class Writer:
         for key in ("cut", "tokens_cut", "skipped_long"):
             self.counts[key] += pieces.counts.get(key, 0)
         return pieces
-
-    def _may_be_empty(self) -> bool:
-        """Return whether a text may begin from nothing but a start token."""
-        return self._plain and self._objective.start_id(self._run.tokenizer) is not None
 
     def _batch(self, rows) -> dict:
         """Return the rows padded to a bucket, and empty rows up to a power of two."""
@@ -248,7 +244,11 @@ class Writer:
         rows = example.shape[0]
         fold = jax.vmap(jax.random.fold_in, (None, 0))
         return {
-            "sampling": sampling.sampling_of(self.decode, rows),
+            "sampling": (
+                sampling.sampling_of(self.decode, rows)
+                if self.decode.temperature
+                else None
+            ),
             "keys": fold(self._rng(), example),
             "rules": constraints.rules_of(self.decode, rows, tables),
         }
