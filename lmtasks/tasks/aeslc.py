@@ -27,6 +27,7 @@ TASK = base.Task(
     kind=examples.Turns,
     metrics=(generation.rouge,),
     prompt="",
+    decode={"method": "beam", "beams": 4},
     samples=(
         {
             "email_body": "Could you send me the figures for May before noon?",

@@ -29,6 +29,7 @@ TASK = base.Task(
     kind=examples.Turns,
     metrics=(generation.bleu, generation.chrf, generation.ter),
     prompt="",
+    decode={"method": "beam", "beams": 4},
     samples=(
         {"source": "A dog runs.", "target": "Ein Hund rennt."},
         {"source": "Two women read.", "target": "Zwei Frauen lesen."},

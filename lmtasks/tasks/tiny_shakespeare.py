@@ -19,6 +19,7 @@ TASK = base.Task(
     example=text.example,
     kind=examples.Text,
     objective="clm",
+    decode={"temperature": 1.0, "top_p": 0.9},
     samples=(
         {"text": "First Guard:\nWho walks so late?\n\nSecond Guard:\nA friend.\n"},
         {"text": "Duke:\nBring me the letter.\n\nPage:\nMy lord, it is burnt.\n"},
