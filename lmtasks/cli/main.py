@@ -6,6 +6,7 @@ import difflib
 import importlib
 import os
 import pkgutil
+import signal
 import sys
 
 from lmtasks import cli
@@ -34,8 +35,22 @@ def usage() -> str:
     return "\n".join(lines)
 
 
+def _leave(*_) -> None:
+    """End the process at once, in one line.
+
+    An exception would be swallowed, with a traceback, where a library's callback runs
+    just then. Training listens itself and saves what it has.
+    """
+    verb = " ".join(sys.argv[1:2])
+    print(f"lmtasks {verb}: interrupted", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(130)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; a user's error is one line and exit code 2."""
+    if argv is None:  # a process of its own
+        signal.signal(signal.SIGINT, _leave)
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("--help", "-h", "help"):
         print(usage())

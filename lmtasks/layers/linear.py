@@ -12,6 +12,9 @@ from flax import struct
 
 from lmtasks.types import Array
 
+# Up to so many rows a product reads its weight first, see `_by_rows`.
+_FEW_ROWS = 32
+
 
 @struct.dataclass
 class Rows:
@@ -124,6 +127,13 @@ def _two_rows(flat: Array, w: Array | Rows) -> Array:
 def _by_rows(flat: Array, w: Rows) -> Array:
     """Return float32[rows, outputs] of flat [rows, inputs] and the weight."""
     integers = w.scale is not None
+    if flat.shape[0] > _FEW_ROWS and not integers:
+        return jax.lax.dot_general(
+            flat,
+            w.values.astype(flat.dtype),
+            (((1,), (1,)), ((), ())),
+            preferred_element_type=jnp.float32,
+        )
     x, scale = rounded(flat) if integers else (flat, None)
     # The weight first: it is read where it lies, and what is small is packed. The
     # barrier keeps XLA from turning the product around.
