@@ -149,6 +149,7 @@ class _Likelihood:
 
     objective: generating.Generate
     gather = True
+    writes = False
 
     @property
     def loss(self):

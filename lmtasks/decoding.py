@@ -163,22 +163,26 @@ def stop_ids(config: ConfigDict, tokenizer: tokenizers.Tokenizer) -> tuple[int, 
     return tuple(sorted(found))
 
 
-def model_of(run) -> models.Model:
-    """Return the run's model as it writes: per-layer, in the dtypes of config.decode."""
+def model_of(run, *, writes: bool) -> models.Model:
+    """Return the run's model over per-layer parameters; where it writes text, in the
+    dtypes of config.decode.
+    """
     d = run.config.decode
-    writes = run.model.head == "lm"
-    return run.model.for_decoding(
-        weights=d.weights if writes else "", cache=d.cache if writes else ""
-    )
+    if not writes:
+        return run.model.for_decoding()
+    return run.model.for_decoding(weights=d.weights, cache=d.cache)
 
 
-def params_of(run, params):
+def params_of(run, params, *, writes: bool):
     """Return the parameters that `model_of` reads."""
-    if run.model.cfg.scan_layers:
+    cfg, weights = run.model.cfg, run.config.decode.weights
+    if cfg.scan_layers:
         params = layout.unstack_layers(params)
-    weights = run.config.decode.weights
-    # Where many devices hold parts of the weights, they keep the layout of training.
-    if run.model.head != "lm" or not (weights or jax.device_count() == 1):
+    # Where many devices hold parts of the weights they keep the layout of training, as
+    # do weights that each product casts.
+    if not weights and (jax.device_count() > 1 or cfg.dtype != "float32"):
+        return params
+    if not writes:
         return params
     axes = models.logical_axes(run.model.for_decoding())
     return layout.for_decoding(params, axes, weights or "float32")

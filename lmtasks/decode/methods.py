@@ -46,7 +46,7 @@ def write(
         start, step = (functools.partial(f, hidden=True) for f in (start, step))
         return contrastive.generate(start, step, batch, **given)
     sampling = None
-    if decode.temperature or decode.method != "sample":
+    if decode.temperature:
         sampling = samplers.sampling_of(decode, batch["tokens"].shape[0])
     given |= {"sampling": sampling, "keys": keys}
     if decode.method == "sample":

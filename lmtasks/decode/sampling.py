@@ -95,13 +95,19 @@ def keep_mask(logits: Array, sampling: Sampling) -> Array:
         logits: float32[B, V], already divided by the temperature.
         sampling: its parameters.
     """
-    k = jnp.where(sampling.top_k > 0, sampling.top_k, logits.shape[-1])
-    least, keys = _largest_threshold(
-        logits, lambda kept: jnp.sum(kept, axis=-1) >= jnp.minimum(k, logits.shape[-1])
+    every = jnp.ones(logits.shape, bool)
+    # A search takes 32 passes over the vocabulary: only where some row asks for it.
+    keep = jax.lax.cond(
+        jnp.any(sampling.top_k > 0),
+        lambda: _largest(logits, sampling.top_k),
+        lambda: every,
     )
-    keep = keys >= least[:, None]
     probs = jax.nn.softmax(jnp.where(keep, logits, BIG_NEGATIVE), axis=-1)
-    keep = keep & _smallest_set(probs, probs, sampling.top_p)
+    keep = keep & jax.lax.cond(
+        jnp.any(sampling.top_p < 1),
+        lambda: _smallest_set(probs, probs, sampling.top_p),
+        lambda: every,
+    )
     top = jnp.max(probs, axis=-1, keepdims=True)
     keep = keep & (probs >= sampling.min_p[:, None] * top)
 
@@ -113,6 +119,14 @@ def keep_mask(logits: Array, sampling: Sampling) -> Array:
         return keep & _smallest_set(near, probs, sampling.typical_p)
 
     return jax.lax.cond(jnp.any(sampling.typical_p < 1), typical, lambda k: k, keep)
+
+
+def _largest(logits: Array, top_k: Array) -> Array:
+    """Return bool[B, V]: the top_k largest logits of each row; 0 = all."""
+    v = logits.shape[-1]
+    k = jnp.where(top_k > 0, jnp.minimum(top_k, v), v)
+    least, keys = _largest_threshold(logits, lambda kept: jnp.sum(kept, -1) >= k)
+    return keys >= least[:, None]
 
 
 def _smallest_set(order: Array, probs: Array, mass: Array) -> Array:

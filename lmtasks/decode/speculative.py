@@ -115,11 +115,16 @@ class Draft:
             proposed.append(token)
             probs.append(distribution(logits[:, -1], sampling))
             tokens, places = token[:, None], places[:, -1:] + 1
-        return jnp.stack(proposed, 1), jnp.stack(probs, 1), helper
+        known = None if sampling is None else jnp.stack(probs, 1)
+        return jnp.stack(proposed, 1), known, helper
 
 
-def distribution(logits: Array, sampling: samplers.Sampling) -> Array:
-    """Return float32[B, V]: what `sampling.sample` draws from; one-hot where greedy."""
+def distribution(logits: Array, sampling: samplers.Sampling | None) -> Array | None:
+    """Return float32[B, V]: what `sampling.sample` draws from; one-hot where a row is
+    greedy, None where every row is.
+    """
+    if sampling is None:
+        return None
     temperature = jnp.where(sampling.temperature > 0, sampling.temperature, 1.0)
     scaled = logits.astype(jnp.float32) / temperature[:, None]
     keep = samplers.keep_mask(scaled, sampling)
@@ -134,7 +139,7 @@ def generate(
     batch: Batch,
     *,
     decode: Decode,
-    sampling: samplers.Sampling,
+    sampling: samplers.Sampling | None,
     keys: Array,
     helper: Lookup | Draft,
     rules: constraints.Rules | None = None,
@@ -223,15 +228,14 @@ def _keep(s: _State, logits, proposed, probs, *, decode, prompt, sampling, keys,
             text=written.tokens,
             states=s.states,
         )[:, 0]
-        target = distribution(allowed, sampling)
-        uniform = _uniform(keys, s.n)
-        if i < k:
-            x = proposed[:, i]
-            q = None if probs is None else probs[:, i]
-            stands, token = _accept(target, x, q, uniform)
+        x = proposed[:, i] if i < k else jnp.full_like(s.token, -1)
+        if sampling is None:
+            token = samplers.argmax(allowed)
+            stands = x == token
         else:
-            stands = jnp.zeros_like(going)
-            token = samplers.invert(target, uniform[:, 1])
+            q = None if probs is None or i == k else probs[:, i]
+            target = distribution(allowed, sampling)
+            stands, token = _accept(target, x, q, _uniform(keys, s.n))
         s = _append(s, logits[:, i], token, going, stands, decode, rules)
         going = going & stands & ~s.done
     return s
@@ -246,6 +250,7 @@ def _accept(target, x, q, uniform):
     """Return (bool[B] whether x stands, int32[B] the token written).
 
     x stands with probability min(1, p / q); otherwise one is drawn from max(0, p - q).
+    Without a proposal (-1) one is drawn from p.
     """
     at = jnp.maximum(x, 0)[:, None]
     p_x = jnp.take_along_axis(target, at, axis=1)[:, 0]

@@ -157,7 +157,8 @@ def verbs(model, params, decode: plan.Decode) -> tuple:
 
 
 def texts_of(decode: plan.Decode, row: dict, tokenizer, *, continues=False) -> dict:
-    """Return {"text"}; with several texts also "texts", all, and "scores", of each.
+    """Return {"text"}; with several texts also "texts", all, "scores", of each, and
+    "chosen", the index of the one.
 
     Args:
         decode: stop strings, and how one of several texts is chosen.
@@ -178,7 +179,7 @@ def texts_of(decode: plan.Decode, row: dict, tokenizer, *, continues=False) -> d
         best = choose.best_of(scores)
     if decode.choose == "vote":
         best = choose.vote(texts, lambda text: text.strip() or None, scores)
-    return {"text": texts[best], "texts": texts, "scores": scores}
+    return {"text": texts[best], "texts": texts, "scores": scores, "chosen": best}
 
 
 def next_token_features(ids: list[int], learned: list[bool]) -> Features:

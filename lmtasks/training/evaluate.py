@@ -67,8 +67,11 @@ class Evaluator:
         self.run, self.mesh, self.should_stop = run, mesh, should_stop
         recipe = step.Recipe(run.model.apply, run.objective.loss, None, None)
         self._sums = jax.jit(functools.partial(step.eval_step, recipe))
+        self._writes = run.objective.writes
         self._predict = jax.jit(
-            functools.partial(run.objective.predict, decoding.model_of(run))
+            functools.partial(
+                run.objective.predict, decoding.model_of(run, writes=self._writes)
+            )
         )
 
     def _shape(self, pieces) -> pack.Shape:
@@ -106,7 +109,7 @@ class Evaluator:
 
     def predictions(self, params: Params, queries: features.Pieces, rng) -> list:
         """Return one prediction per example, in order; None where there is no text."""
-        params = decoding.params_of(self.run, params)
+        params = decoding.params_of(self.run, params, writes=self._writes)
         tables = self.run.tables
         outputs: dict[int, dict[int, dict]] = collections.defaultdict(dict)
         with jax.set_mesh(self.mesh), parallel.rules():

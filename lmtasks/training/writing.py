@@ -96,13 +96,14 @@ class Writer:
             objective = generating.Generate(objective.setting)
         self._objective = dataclasses.replace(objective, decode=self.decode)
         self._plain = run.task.kind is examples.Text
-        self._model = decoding.model_of(run)
-        self._params = decoding.params_of(run, loaded.params)
+        self._model = decoding.model_of(run, writes=True)
+        self._params = decoding.params_of(run, loaded.params, writes=True)
         self._draft = self._draft_params = None
         if loaded.draft is not None:
-            self._draft = decoding.model_of(loaded.draft.run)
+            other = loaded.draft
+            self._draft = decoding.model_of(other.run, writes=True)
             self._draft_params = decoding.params_of(
-                loaded.draft.run, loaded.draft.params
+                other.run, other.params, writes=True
             )
         self._write = jax.jit(self._traced_write)
         self._begin = jax.jit(self._traced_begin)
@@ -275,5 +276,4 @@ class Writer:
         ]
         if len(each) == 1:
             return each[0]
-        chosen = each[texts.index(said["text"])]
-        return {**chosen, "texts": each}
+        return {**each[said["chosen"]], "texts": each}
