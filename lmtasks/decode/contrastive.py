@@ -60,16 +60,7 @@ def generate(
     )
 
     def body(s):
-        allowed = constraints.apply(
-            rules,
-            s.logits[:, None],
-            n=s.n,
-            prompt=prompt,
-            text=s.written.tokens,
-            states=s.states,
-        )[:, 0]
-        probs = jax.nn.softmax(allowed, axis=-1)
-        p, tokens = jax.lax.top_k(probs, k)
+        p, tokens = _candidates(s, prompt, k, rules)
         # Every lane sees the lanes taken before, and itself now.
         taken = jnp.broadcast_to(s.chosen[:, None], (rows, k, decode.max_tokens))
         taken = taken.at[:, :, s.n].set(jnp.arange(k))
@@ -82,12 +73,7 @@ def generate(
             loop.sees_of(length, taken, size),
         )
         states = _unit(hidden)
-        likeness = jnp.einsum("BWD,BTD->BWT", states, s.past)
-        there = jnp.any(s.past != 0, axis=-1)[:, None]
-        worst = jnp.max(jnp.where(there, likeness, -1), axis=-1)
-        score = (1 - decode.alpha) * p - decode.alpha * worst
-        # A token that the rules forbid is there only to fill up the k.
-        best = jnp.argmax(jnp.where(p > 0, score, -jnp.inf), axis=1)
+        best = _best(p, states, s.past, decode.alpha)
         new = s.replace(
             logits=_lane(logits, best),
             past=s.past.at[:, longest + s.n].set(_lane(states, best)),
@@ -100,6 +86,29 @@ def generate(
         return (s.n < decode.max_tokens) & ~jnp.all(s.done)
 
     return jax.lax.while_loop(more, body, state).written
+
+
+def _candidates(s: _State, prompt, k: int, rules) -> tuple[Array, Array]:
+    """Return (float32[B, k] probabilities, int32[B, k] tokens) of the likeliest."""
+    allowed = constraints.apply(
+        rules,
+        s.logits[:, None],
+        n=s.n,
+        prompt=prompt,
+        text=s.written.tokens,
+        states=s.states,
+    )[:, 0]
+    return jax.lax.top_k(jax.nn.softmax(allowed, axis=-1), k)
+
+
+def _best(p: Array, states: Array, past: Array, alpha: float) -> Array:
+    """Return int32[B], the lane with the largest score."""
+    likeness = jnp.einsum("BWD,BTD->BWT", states, past)
+    there = jnp.any(past != 0, axis=-1)[:, None]
+    worst = jnp.max(jnp.where(there, likeness, -1), axis=-1)
+    score = (1 - alpha) * p - alpha * worst
+    # A token that the rules forbid is there only to fill up the k.
+    return jnp.argmax(jnp.where(p > 0, score, -jnp.inf), axis=1)
 
 
 def _take(s: _State, logits: Array, token: Array, rules) -> _State:
