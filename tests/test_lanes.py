@@ -1,6 +1,9 @@
 """Several samples of one prompt, pieces of one text, and caches of every kind."""
 
+import collections
 import functools
+import math
+import re
 
 import jax
 import jax.numpy as jnp
@@ -259,3 +262,42 @@ def test_writing_takes_the_weights_and_one_cache_and_a_tenth(rows, decode):
     # No second cache: what the program holds besides is less than one.
     own = 2 * 4 * shape.layers * shape.width * rows * (64 + 64 * lanes)
     assert found.temp_size_in_bytes < 2 * own
+
+
+def _made_of(text, shape):
+    """Return the kinds of what the loops of a compiled program make as large as
+    float32[shape]; what is only handed on makes nothing.
+    """
+    bodies = set(re.findall(r"body=%([\w.-]+)", text))
+    kinds = collections.Counter()
+    for part in re.split(r"\n(?=\S)", text):
+        named = re.match(r"%([\w.-]+)", part)
+        if named is None or named[1] not in bodies:
+            continue
+        for dims, kind in re.findall(r"= f32\[([\d,]+)\]\S* ([a-z-]+)\(", part):
+            if math.prod(map(int, dims.split(","))) == math.prod(shape):
+                kinds[kind] += 1
+    for kind in ("parameter", "get-tuple-element", "bitcast"):
+        kinds.pop(kind, None)
+    return kinds
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the text is of a CPU")
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_a_step_of_one_row_copies_no_cache(kv_heads):
+    one = tiny.model(attention={"kv_heads": kv_heads}, positions={"size": 256})
+    params, rows = tiny.draw(one), tiny.batch(6)
+    decode = plan.Decode(max_tokens=197)
+
+    @jax.jit
+    def run(params):
+        return methods.write(
+            *_pair(one, params), rows, decode=decode, keys=markov.keys(1)
+        )
+
+    text = run.lower(params).compile().as_text()
+    size = rows["tokens"].shape[1] + decode.slots  # a number of slots nothing else has
+    made = _made_of(text, (kv_heads, size, 8))
+    assert set(made) <= {"scatter", "fusion", "while"}, made
+    # The keys and values of two layers, each written once.
+    assert 0 < sum(made.values()) <= 4, made

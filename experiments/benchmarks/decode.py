@@ -165,6 +165,7 @@ def turns(case, flags, running) -> dict[str, list[float]]:
     look = min(LOOK, flags.seconds)
     for side, more in running.values():
         side.ask("run", seconds=0, **more)
+    ours.ask("run", seconds=0, part="read", **given)
     found = {name: [] for name in (*running, "read", "bandwidth")}
     for _ in range(flags.blocks):
         for name, (side, more) in running.items():

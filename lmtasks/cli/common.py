@@ -79,6 +79,25 @@ def config_of(spec: str | None, overrides, folder: str | None = None) -> ConfigD
     return config
 
 
+def used_run(argv: list[str], usage: str, **texts: str):
+    """Return (flags, config, folder) of a verb that uses a run: --workdir, --input,
+    --output, --step and the text flags {name: help}, with --config overrides.
+    """
+    spec, overrides, rest = split_config(argv)
+    fv = flag_values()
+    usual = {
+        "workdir": "work directory",
+        "input": "file or -",
+        "output": "file or -",
+        "step": "saved step or best; newest",
+    }
+    for name, about in (usual | texts).items():
+        flags.DEFINE_string(name, None, about, flag_values=fv)
+    no_more(parse(fv, rest, usage))
+    folder = required(fv, "workdir")
+    return fv, config_of(spec, overrides, folder), folder
+
+
 def no_more(arguments: list[str]) -> None:
     """Raise ValueError when there are arguments that no flag takes."""
     if arguments:

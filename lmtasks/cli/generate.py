@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-from absl import flags
-
 from lmtasks.cli import common
 from lmtasks.cli import rows as lines
 
@@ -32,19 +30,10 @@ minp0.1, typical0.9, temp0.7, contrastive4, lookup4.
 
 def main(argv: list[str]) -> int:
     """Write texts; what was cut from prompts is said on standard error."""
-    spec, overrides, rest = common.split_config(argv)
-    fv = common.flag_values()
-    flags.DEFINE_string("workdir", None, "work directory", flag_values=fv)
-    flags.DEFINE_string("prompt", None, "text to go on from", flag_values=fv)
-    flags.DEFINE_string("input", None, "file or -", flag_values=fv)
-    flags.DEFINE_string("output", None, "file or -", flag_values=fv)
-    flags.DEFINE_string("methods", None, "names to compare", flag_values=fv)
-    flags.DEFINE_string("step", None, "saved step or best; newest", flag_values=fv)
-    common.no_more(common.parse(fv, rest, USAGE))
-    folder = common.required(fv, "workdir")
+    more = {"prompt": "text to go on from", "methods": "names to compare"}
+    fv, config, folder = common.used_run(argv, USAGE, **more)
     if fv.prompt is not None and fv.input is not None:
         raise ValueError("--prompt and --input exclude another; give one of them")
-    config = common.config_of(spec, overrides, folder)
     prompts, numbers = _prompts(fv)
     from lmtasks import api
     from lmtasks.training import writing

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-from absl import flags
-
 from lmtasks.cli import common
 from lmtasks.cli import rows as lines
 
@@ -25,16 +23,8 @@ the same order.
 
 def main(argv: list[str]) -> int:
     """Predict; one json line per input, {"error": ...} where it has no text."""
-    spec, overrides, rest = common.split_config(argv)
-    fv = common.flag_values()
-    flags.DEFINE_string("workdir", None, "work directory", flag_values=fv)
-    flags.DEFINE_string("input", None, "file or -", flag_values=fv)
-    flags.DEFINE_string("output", None, "file or -", flag_values=fv)
-    flags.DEFINE_string("step", None, "saved step or best; newest", flag_values=fv)
-    common.no_more(common.parse(fv, rest, USAGE))
-    folder = common.required(fv, "workdir")
+    fv, config, folder = common.used_run(argv, USAGE)
     source = common.required(fv, "input")
-    config = common.config_of(spec, overrides, folder)
     from lmtasks import api
     from lmtasks.data import examples
 

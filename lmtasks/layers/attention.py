@@ -16,6 +16,8 @@ from lmtasks.types import Array
 # Far below any logit, far above float32's lowest: its differences stay finite.
 BIG_NEGATIVE = -1e30
 
+_barrier = jax.lax.optimization_barrier
+
 
 @struct.dataclass
 class Visibility:
@@ -99,8 +101,15 @@ def write(cache: Array, new: Array, slot: Array, axis: int) -> Array:
 
     What hangs over the end is dropped: a ragged chunk may end in padding there.
     """
-    slots = jnp.arange(new.shape[axis + 1])
+    size, places = new.shape[axis + 1], cache.shape[axis + 1]
+    slots = jnp.arange(size)
     before = (slice(None),) * axis
+    if cache.shape[0] * size == 1:
+        # XLA would make a slice update of a single place, repeat it for each of its
+        # readers and copy the whole cache for that. One more is dropped, and stops it.
+        slots = jnp.append(slots, places)
+        room = [(0, int(i == axis + 1)) for i in range(new.ndim)]
+        new = jnp.pad(new, room)
 
     def one(row, piece, start):
         at = row.at[(*before, start + slots)]
@@ -154,19 +163,7 @@ def attend(
         weights = dropout(weights)
     if kv.value_scale is not None:
         weights = weights * kv.value_scale[:, :, None, None]
-    # XLA on CPU has no product of bfloat16 for the first order of the dims, and would
-    # transpose the whole cache for it where several lanes read.
-    few = t > 1 and _few(t, kv.values)
-    order = "BTKGH" if q.dtype == jnp.float32 and not few else "BKGTH"
-    out = jnp.einsum(
-        f"BKGTS,BKSH->{order}",
-        weights.astype(q.dtype),
-        kv.values.astype(q.dtype),
-        preferred_element_type=jnp.float32,
-    )
-    if order == "BKGTH":
-        out = jax.lax.optimization_barrier(out) if few else out
-        out = jnp.transpose(out, (0, 3, 1, 2, 4))
+    out = _weighted(weights.astype(q.dtype), kv.values.astype(q.dtype))
     out = out / jnp.transpose(total, (0, 3, 1, 2))[..., None]
     return out.reshape(b, t, n, h).astype(q.dtype)
 
@@ -178,13 +175,33 @@ def _few(queries: int, cached: Array) -> bool:
 
 def _products(q: Array, keys: Array) -> Array:
     """Return q.k, float32[B, K, G, T, S], of [B, T, K, G, H] and [B, K, S, H]."""
-    float32 = {"preferred_element_type": jnp.float32}
-    if not _few(q.shape[1], keys):
-        return jnp.einsum("BTKGH,BKSH->BKGTS", q, keys, **float32)
+    b, t, k, g, h = q.shape
+    if not _few(t, keys):
+        return jnp.einsum(
+            "BTKGH,BKSH->BKGTS", q, keys, preferred_element_type=jnp.float32
+        )
     # With the keys first XLA on CPU reads them where they lie instead of transposing
-    # the whole cache.
-    found = jnp.einsum("BKSH,BTKGH->BKSGT", keys, q, **float32)
-    return jnp.moveaxis(found, 2, -1)
+    # the whole cache. The barriers keep it from turning the product around.
+    q = jnp.moveaxis(q, 1, 3).reshape(b, k, g * t, h).swapaxes(2, 3)
+    found = _barrier(jnp.matmul(keys, _barrier(q), preferred_element_type=jnp.float32))
+    return jnp.moveaxis(found.reshape(b, k, -1, g, t), 2, -1)
+
+
+def _weighted(weights: Array, values: Array) -> Array:
+    """Return the sums float32[B, T, K, G, H] of weights [B, K, G, T, S] times values
+    [B, K, S, H].
+    """
+    b, k, g, t, s = weights.shape
+    float32 = {"preferred_element_type": jnp.float32}
+    if _few(t, values):
+        weights = _barrier(weights.reshape(b, k, g * t, s))
+        out = _barrier(jnp.matmul(weights, values, **float32))
+        return jnp.moveaxis(out.reshape(b, k, g, t, -1), 3, 1)
+    if weights.dtype == jnp.float32:
+        return jnp.einsum("BKGTS,BKSH->BTKGH", weights, values, **float32)
+    # XLA on CPU has no product of bfloat16 for that order of the dims.
+    out = jnp.einsum("BKGTS,BKSH->BKGTH", weights, values, **float32)
+    return jnp.transpose(out, (0, 3, 1, 2, 4))
 
 
 def attend_cudnn(q: Array, kv: KeysValues, mask: Array, *, scale: float) -> Array:
