@@ -127,24 +127,24 @@ def _two_rows(flat: Array, w: Array | Rows) -> Array:
 def _by_rows(flat: Array, w: Rows) -> Array:
     """Return float32[rows, outputs] of flat [rows, inputs] and the weight."""
     integers = w.scale is not None
-    if flat.shape[0] > _FEW_ROWS and not integers:
-        return jax.lax.dot_general(
-            flat,
-            w.values.astype(flat.dtype),
-            (((1,), (1,)), ((), ())),
-            preferred_element_type=jnp.float32,
-        )
+    many = flat.shape[0] > _FEW_ROWS and not integers
     x, scale = rounded(flat) if integers else (flat, None)
-    # The weight first: it is read where it lies, and what is small is packed. The
-    # barrier keeps XLA from turning the product around.
-    y = jax.lax.dot_general(
-        w.values if integers else w.values.astype(flat.dtype),
-        x,
-        (((1,), (1,)), ((), ())),
-        preferred_element_type=jnp.int32 if integers else jnp.float32,
-    )
-    y = jax.lax.optimization_barrier(y).T
+    values = w.values if integers else w.values.astype(flat.dtype)
+    kind = jnp.int32 if integers else jnp.float32
+    if many or (x.dtype != jnp.float32 and x.shape[0] <= 2):
+        y = _of_rows(x, values, kind)
+    else:
+        # The weight first: it is read where it lies, and what is small is packed. The
+        # barrier keeps XLA from turning the product around.
+        y = jax.lax.optimization_barrier(_of_rows(values, x, kind)).T
     return y.astype(jnp.float32) * scale[:, None] * w.scale if integers else y
+
+
+def _of_rows(a: Array, b: Array, kind) -> Array:
+    """Return a @ b.T, summed and given in `kind`."""
+    return jax.lax.dot_general(
+        a, b, (((1,), (1,)), ((), ())), preferred_element_type=kind
+    )
 
 
 def project_transposed(x: Array, table: Array) -> Array:
