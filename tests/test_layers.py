@@ -14,6 +14,7 @@ from lmtasks.layers import embed
 from lmtasks.layers import linear
 from lmtasks.layers import mlp
 from lmtasks.layers import norms
+from lmtasks.layers import slots
 from lmtasks.models import transformer
 
 
@@ -176,7 +177,7 @@ def test_attention_is_the_formula_with_groups_bias_and_cap(cap):
     mask = np.random.default_rng(3).random((2, 5, 6)) < 0.5
     mask[..., 0] = True
     bias = _draw(2, 4, 5, 6, seed=4)
-    kv = attention.KeysValues(keys, values)
+    kv = slots.KeysValues(keys, values)
     got = attention.attend(q, kv, mask, scale=0.7, bias=jnp.asarray(bias), soft_cap=cap)
     wanted = _by_hand(q, keys, values, mask, 0.7, bias, cap)
     np.testing.assert_allclose(got, wanted, atol=1e-5)
@@ -186,7 +187,7 @@ def test_attention_equals_that_of_jax():
     q, keys, values = _draw(2, 5, 4, 8), _draw(2, 2, 6, 8, seed=1), _draw(2, 2, 6, 8)
     mask = np.random.default_rng(3).random((2, 5, 6)) < 0.7
     mask[..., 2] = True
-    got = attention.attend(q, attention.KeysValues(keys, values), mask, scale=0.5)
+    got = attention.attend(q, slots.KeysValues(keys, values), mask, scale=0.5)
     wanted = jax.nn.dot_product_attention(
         q, keys.swapaxes(1, 2), values.swapaxes(1, 2), mask=mask[:, None], scale=0.5
     )
@@ -245,7 +246,7 @@ def test_a_query_that_sees_no_key_reads_nothing():
 def test_a_chunk_is_written_at_each_rows_own_slot():
     cache = np.zeros((2, 6), np.float32)
     new = np.array([[1, 2], [3, 4]], np.float32)
-    got = attention.write(cache, new, np.array([0, 3], np.int32), 0)
+    got = slots.write(cache, new, np.array([0, 3], np.int32), 0)
     wanted = [[1, 2, 0, 0, 0, 0], [0, 0, 0, 3, 4, 0]]
     np.testing.assert_array_equal(got, wanted)
 
@@ -253,5 +254,5 @@ def test_a_chunk_is_written_at_each_rows_own_slot():
 def test_what_overhangs_the_end_of_a_cache_moves_nothing_before_it():
     """A ragged chunk may end in padding beyond the last slot."""
     cache = np.arange(5, dtype=np.float32)[None]
-    got = attention.write(cache, np.array([[7.0, -1.0]]), np.array([4]), 0)
+    got = slots.write(cache, np.array([[7.0, -1.0]]), np.array([4]), 0)
     np.testing.assert_array_equal(got, [[0, 1, 2, 3, 7]])

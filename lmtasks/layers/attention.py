@@ -10,6 +10,7 @@ from flax import struct
 from lmtasks.layers import linear
 from lmtasks.layers import norms
 from lmtasks.layers import positions as rotary
+from lmtasks.layers import slots
 from lmtasks.models.config import TransformerConfig
 from lmtasks.types import Array
 
@@ -66,61 +67,9 @@ class Visibility:
         return allowed if self.sees is None else allowed & self.sees
 
 
-@struct.dataclass
-class KeysValues:
-    """Cached keys and values of one layer, both [B, K, S, H].
-
-    An int8 cache also has the scale of each vector, float32[B, K, S].
-    """
-
-    keys: Array
-    values: Array
-    key_scale: Array | None = None
-    value_scale: Array | None = None
-
-
-def put(cached: KeysValues, new: KeysValues, slot: Array) -> KeysValues:
-    """Return the cache with `new` written at slot[b], rounded to what it holds."""
-    if cached.key_scale is None:
-        return KeysValues(
-            keys=write(cached.keys, new.keys, slot, 1),
-            values=write(cached.values, new.values, slot, 1),
-        )
-    keys, key_scale = linear.rounded(new.keys)
-    values, value_scale = linear.rounded(new.values)
-    return KeysValues(
-        keys=write(cached.keys, keys, slot, 1),
-        values=write(cached.values, values, slot, 1),
-        key_scale=write(cached.key_scale, key_scale, slot, 1),
-        value_scale=write(cached.value_scale, value_scale, slot, 1),
-    )
-
-
-def write(cache: Array, new: Array, slot: Array, axis: int) -> Array:
-    """Return `cache` with row b of `new` at slot[b] along `axis` (batch excluded).
-
-    What hangs over the end is dropped: a ragged chunk may end in padding there.
-    """
-    size, places = new.shape[axis + 1], cache.shape[axis + 1]
-    slots = jnp.arange(size)
-    before = (slice(None),) * axis
-    if cache.shape[0] * size == 1:
-        # XLA would make a slice update of a single place, repeat it for each of its
-        # readers and copy the whole cache for that. One more is dropped, and stops it.
-        slots = jnp.append(slots, places)
-        room = [(0, int(i == axis + 1)) for i in range(new.ndim)]
-        new = jnp.pad(new, room)
-
-    def one(row, piece, start):
-        at = row.at[(*before, start + slots)]
-        return at.set(piece, mode="drop", unique_indices=True, indices_are_sorted=True)
-
-    return jax.vmap(one)(cache, new.astype(cache.dtype), slot)
-
-
 def attend(
     q: Array,
-    kv: KeysValues,
+    kv: slots.KeysValues,
     mask: Array,
     *,
     scale: float,
@@ -195,16 +144,15 @@ def _weighted(weights: Array, values: Array) -> Array:
     float32 = {"preferred_element_type": jnp.float32}
     if _few(t, values):
         weights = _barrier(weights.reshape(b, k, g * t, s))
-        out = _barrier(jnp.matmul(weights, values, **float32))
-        return jnp.moveaxis(out.reshape(b, k, g, t, -1), 3, 1)
-    if weights.dtype == jnp.float32:
+        out = _barrier(jnp.matmul(weights, values, **float32)).reshape(b, k, g, t, -1)
+    elif weights.dtype == jnp.float32:
         return jnp.einsum("BKGTS,BKSH->BTKGH", weights, values, **float32)
-    # XLA on CPU has no product of bfloat16 for that order of the dims.
-    out = jnp.einsum("BKGTS,BKSH->BKGTH", weights, values, **float32)
-    return jnp.transpose(out, (0, 3, 1, 2, 4))
+    else:  # XLA on CPU has no product of bfloat16 for that order of the dims
+        out = jnp.einsum("BKGTS,BKSH->BKGTH", weights, values, **float32)
+    return jnp.moveaxis(out, 3, 1)
 
 
-def attend_cudnn(q: Array, kv: KeysValues, mask: Array, *, scale: float) -> Array:
+def attend_cudnn(q: Array, kv: slots.KeysValues, mask: Array, *, scale: float) -> Array:
     """Return what `attend` returns, by NVIDIA's fused kernel (GPU, bf16 only)."""
     keys, values = (x.swapaxes(1, 2) for x in (kv.keys, kv.values))
     return jax.nn.dot_product_attention(
@@ -244,7 +192,7 @@ class Attention(nn.Module):
         else:
             kv = self._keys_values(x if memory is None else memory, sight, layer)
             if cached is not None:
-                kv = put(cached, kv, layer.slot)
+                kv = slots.put(cached, kv, layer.slot)
         mask = sight.dense(layer.window)
         out = self._attend(q, kv, mask, bias)
         # A query without any visible key is a mean of junk: make it zero. In
@@ -281,7 +229,7 @@ class Attention(nn.Module):
         if layer.inv_freq is not None:
             factor = rotary.attention_factor(c.positions)
             keys = rotary.rotate(keys, sight.q_positions, layer.inv_freq, factor)
-        return KeysValues(keys=keys.swapaxes(1, 2), values=values.swapaxes(1, 2))
+        return slots.KeysValues(keys=keys.swapaxes(1, 2), values=values.swapaxes(1, 2))
 
     def _attend(self, q, kv, mask, bias):
         a = self.cfg.attention

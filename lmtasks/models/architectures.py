@@ -13,6 +13,7 @@ from flax import linen as nn
 
 from lmtasks.layers import attention
 from lmtasks.layers import embed
+from lmtasks.layers import slots
 from lmtasks.models import cache as caches
 from lmtasks.models import heads
 from lmtasks.models import transformer
@@ -214,7 +215,7 @@ def extend_sight(positions, cache: caches.Cache, slot, prefix=None, sees=None):
 
     A prefix is only read in the chunk that holds it, at slot 0; its keys stand first.
     """
-    held = attention.write(cache.positions, positions, slot, 0)
+    held = slots.write(cache.positions, positions, slot, 0)
     if prefix is not None:
         missing = held.shape[1] - prefix.shape[1]
         prefix = jnp.pad(prefix, ((0, 0), (0, missing)))

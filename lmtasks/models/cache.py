@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from flax import struct
 
-from lmtasks.layers import attention
+from lmtasks.layers import slots
 from lmtasks.models.config import TransformerConfig
 from lmtasks.types import Array
 
@@ -22,10 +22,10 @@ class Cache:
         context_positions, context_segments: int32[B, S'] of the source, or None.
     """
 
-    own: tuple[attention.KeysValues, ...]
+    own: tuple[slots.KeysValues, ...]
     positions: Array
     segments: Array | None = None
-    context: tuple[attention.KeysValues, ...] = ()
+    context: tuple[slots.KeysValues, ...] = ()
     context_positions: Array | None = None
     context_segments: Array | None = None
 
@@ -40,7 +40,7 @@ def empty(cfg: TransformerConfig, *, layers: int, batch: int, size: int) -> Cach
         scales = (None, None)
         if kind == "int8":
             scales = (jnp.zeros(shape[:-1]), jnp.zeros(shape[:-1]))
-        return attention.KeysValues(*pair, *scales)
+        return slots.KeysValues(*pair, *scales)
 
     own = tuple(layer() for _ in range(layers))
     return Cache(own=own, positions=jnp.full((batch, size), -1, jnp.int32))

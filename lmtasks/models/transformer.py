@@ -16,6 +16,7 @@ from lmtasks.layers import linear
 from lmtasks.layers import mlp
 from lmtasks.layers import norms
 from lmtasks.layers import positions as places
+from lmtasks.layers import slots
 from lmtasks.models.config import TransformerConfig
 from lmtasks.types import Array
 
@@ -35,8 +36,8 @@ class Layer:
     window: int | Array | None = None
     inv_freq: Array | None = None
     slot: Array | None = None
-    own: attention.KeysValues | None = None
-    context: attention.KeysValues | None = None
+    own: slots.KeysValues | None = None
+    context: slots.KeysValues | None = None
 
 
 @struct.dataclass

@@ -1,0 +1,62 @@
+"""Cached keys and values of a layer, and writing into them."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from lmtasks.layers import linear
+from lmtasks.types import Array
+
+
+@struct.dataclass
+class KeysValues:
+    """Cached keys and values of one layer, both [B, K, S, H].
+
+    An int8 cache also has the scale of each vector, float32[B, K, S].
+    """
+
+    keys: Array
+    values: Array
+    key_scale: Array | None = None
+    value_scale: Array | None = None
+
+
+def put(cached: KeysValues, new: KeysValues, slot: Array) -> KeysValues:
+    """Return the cache with `new` written at slot[b], rounded to what it holds."""
+    if cached.key_scale is None:
+        return KeysValues(
+            keys=write(cached.keys, new.keys, slot, 1),
+            values=write(cached.values, new.values, slot, 1),
+        )
+    keys, key_scale = linear.rounded(new.keys)
+    values, value_scale = linear.rounded(new.values)
+    return KeysValues(
+        keys=write(cached.keys, keys, slot, 1),
+        values=write(cached.values, values, slot, 1),
+        key_scale=write(cached.key_scale, key_scale, slot, 1),
+        value_scale=write(cached.value_scale, value_scale, slot, 1),
+    )
+
+
+def write(cache: Array, new: Array, slot: Array, axis: int) -> Array:
+    """Return `cache` with row b of `new` at slot[b] along `axis` (batch excluded).
+
+    What hangs over the end is dropped: a ragged chunk may end in padding there.
+    """
+    size, places = new.shape[axis + 1], cache.shape[axis + 1]
+    slots = jnp.arange(size)
+    before = (slice(None),) * axis
+    if cache.shape[0] * size == 1:
+        # XLA would make a slice update of a single place, repeat it for each of its
+        # readers and copy the whole cache for that. One more is dropped, and stops it.
+        slots = jnp.append(slots, places)
+        room = [(0, int(i == axis + 1)) for i in range(new.ndim)]
+        new = jnp.pad(new, room)
+
+    def one(row, piece, start):
+        at = row.at[(*before, start + slots)]
+        return at.set(piece, mode="drop", unique_indices=True, indices_are_sorted=True)
+
+    return jax.vmap(one)(cache, new.astype(cache.dtype), slot)
