@@ -11,6 +11,8 @@ CORE = [
     # tensorflow-datasets imports it without saying so.
     "importlib_resources>=6",
     "jax>=0.10",
+    # Chat templates of published checkpoints; earlier ones let a template out.
+    "jinja2>=3.1.6",
     "matplotlib",
     "ml-collections>=1.1",
     "numpy",

@@ -21,6 +21,7 @@ from lmtasks.models import model as models
 from lmtasks.objectives import classify
 from lmtasks.objectives import generate
 from lmtasks.tasks import base as task_base
+from lmtasks.training import lora as loras
 
 # What words mean, beside the plan's numbers, where neither config nor task say.
 _WORDS = {"forbid": (), "prefix": "", "choices": (), "regex": "", "json_schema": ""}
@@ -158,7 +159,7 @@ def _no_text(tokenizer, vocab: int):
 
 def stop_ids(config: ConfigDict, tokenizer: tokenizers.Tokenizer) -> tuple[int, ...]:
     """Return the ids that end a text: end-of-sequence, and the template's marker."""
-    template = chat.TEMPLATES[config.prompt.template]
+    template = chat.template_of(config.prompt.template)
     found = {tokenizer.eos_id, template.stop_id(tokenizer)} - {None}
     return tuple(sorted(found))
 
@@ -174,7 +175,8 @@ def model_of(run, *, writes: bool) -> models.Model:
 
 
 def params_of(run, params, *, writes: bool):
-    """Return the parameters that `model_of` reads."""
+    """Return the parameters that `model_of` reads, adapters merged."""
+    params = loras.merge(params)
     cfg, weights = run.model.cfg, run.config.decode.weights
     if cfg.scan_layers:
         params = layout.unstack_layers(params)

@@ -8,6 +8,7 @@ import re
 import numpy as np
 
 from lmtasks.data import examples
+from lmtasks.tokenizers import chat_ids
 
 # What chat formats write as one token.
 _MARK = re.compile(r"<\|[^|\s]+\|>")
@@ -24,6 +25,7 @@ class Template:
         system, user, assistant: (before, after).
         start: once before the first turn.
         ends: an assistant turn ends with the tokenizer's end-of-sequence.
+        own: the tokenizer's own chat template writes everything; the others are unused.
     """
 
     system: tuple[str, str] = ("", "\n")
@@ -31,6 +33,7 @@ class Template:
     assistant: tuple[str, str] = ("", "")
     start: str = ""
     ends: bool = True
+    own: bool = False
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -46,6 +49,8 @@ class Template:
 
     def stop_id(self, tokenizer) -> int | None:
         """Return the id that ends an assistant turn: end-of-sequence, or the marker."""
+        if self.own:
+            return chat_ids.stop_id(tokenizer)
         if self.ends:
             return tokenizer.eos_id
         after = tokenizer.encode(self.assistant[1], special=True, continues=True)
@@ -62,10 +67,32 @@ TEMPLATES = {
         ends=False,
     ),
 }
+OWN = "tokenizer"
+NAMES = (*TEMPLATES, OWN)
 
 
-def reply_text(text: str, template: Template) -> str:
-    """Return the reply with the space that sets it off a marker-free prompt."""
+def template_of(name: str) -> Template:
+    """Return the template of one of NAMES; "tokenizer" is the tokenizer's own."""
+    return Template(own=True) if name == OWN else TEMPLATES[name]
+
+
+def check(template: Template, tokenizer) -> None:
+    """Raise ValueError if the tokenizer has to have a chat template and has none."""
+    if template.own and not tokenizer.chat_template:
+        raise ValueError(
+            f"prompt.template={OWN!r} needs a tokenizer with a chat template (chat_"
+            "template.jinja, or chat_template in tokenizer_config.json), but this one "
+            f"has none; use one of {', '.join(TEMPLATES)}."
+        )
+
+
+def reply_text(text: str, template: Template, tokenizer=None) -> str:
+    """Return the reply with the space that sets it off a marker-free prompt.
+
+    Of the tokenizer's own template it is what that puts before a reply.
+    """
+    if template.own:
+        return chat_ids.lead(tokenizer) + text
     apart = not template.assistant[0] and text[:1].strip()
     return f" {text}" if apart else text
 
@@ -83,8 +110,13 @@ def render(turns, tokenizer, template: Template, *, bos: bool) -> tuple[list, li
             the ids end with what stands before a reply.
         tokenizer: any tokenizer of lmtasks.tokenizers.
         template: the markers.
-        bos: begin with the tokenizer's beginning-of-sequence where it has one.
+        bos: begin with the tokenizer's beginning-of-sequence where it has one; the
+            tokenizer's own template says itself whether it does.
     """
+    if template.own:
+        check(template, tokenizer)
+        said = [(turn.role, turn.text) for turn in turns]
+        return chat_ids.render(said, tokenizer, bos=bos)
     ids: list[int] = []
     learned: list[bool] = []
 

@@ -13,6 +13,7 @@ from lmtasks import losses
 from lmtasks.data import chat
 from lmtasks.objectives import base
 from lmtasks.objectives import generate
+from lmtasks.tokenizers import frame
 from lmtasks.types import Features
 
 LABEL_NORMS = ("sum", "tokens", "bytes", "pmi")
@@ -20,8 +21,9 @@ LABEL_NORMS = ("sum", "tokens", "bytes", "pmi")
 
 @dataclasses.dataclass(frozen=True)
 class ClassifyHead:
-    """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`; the class is a target at
-    [CLS] (Devlin et al., 2019, arXiv:1810.04805).
+    """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`, or what the tokenizer's
+    checkpoint has around texts; the class is a target at the first token (Devlin et
+    al., 2019, arXiv:1810.04805).
     """
 
     setting: base.Setting
@@ -57,15 +59,18 @@ class ClassifyHead:
         """Return the row without its target; [] for an empty text."""
         if not example.text.strip():
             return []
-        cls, sep = framing_ids(tokenizer)
+        around = framing(tokenizer)
         first = tokenizer.encode(example.text)
         second = tokenizer.encode(example.pair) if example.pair is not None else None
-        room = self.setting.length - (2 if second is None else 3)
-        first, second, cut = cut_longest(first, second, room)
-        ids, types = [cls, *first, sep], [0] * (len(first) + 2)
+        used = len(around.before) + len(around.after)
+        used += len(around.between) if second is not None else 0
+        first, second, cut = cut_longest(first, second, self.setting.length - used)
+        ids = [*around.before, *first]
+        ids += around.after if second is None else around.between
+        types = [0] * len(ids)
         if second is not None:
-            ids += [*second, sep]
-            types += [1] * (len(second) + 1)
+            ids += [*second, *around.after]
+            types += [1] * (len(ids) - len(types))
         n = len(ids)
         row = {
             "tokens": chat.int_array(ids),
@@ -97,8 +102,11 @@ class ClassifyHead:
         return _ranked(self.setting.labels, probabilities)
 
 
-def framing_ids(tokenizer) -> tuple[int, int]:
-    """Return the ids of [CLS] and [SEP], or what stands in for them (RoBERTa)."""
+def framing(tokenizer) -> frame.Frame:
+    """Return what an encoder reads around a text and between two."""
+    found = frame.frame_of(tokenizer)
+    if found is not None and found.before:
+        return found
     cls = tokenizer.cls_id if tokenizer.cls_id is not None else tokenizer.bos_id
     sep = tokenizer.sep_id if tokenizer.sep_id is not None else tokenizer.eos_id
     if cls is None or sep is None:
@@ -106,7 +114,7 @@ def framing_ids(tokenizer) -> tuple[int, int]:
             "the tokenizer has neither [CLS]/[SEP] nor begin/end-of-sequence tokens, "
             "which an encoder's rows need; train one with `lmtasks tokenizer train`"
         )
-    return cls, sep
+    return frame.Frame((cls,), (sep,), (sep,))
 
 
 def cut_longest(first, second, room):

@@ -10,6 +10,7 @@ import numpy as np
 from lmtasks.data import chat
 from lmtasks.decode import plan
 from lmtasks.objectives import base
+from lmtasks.tokenizers import frame
 from lmtasks.types import Features
 
 
@@ -58,17 +59,19 @@ class Generate:
         ids = reply_ids(reply, self.setting, tokenizer)
         if tokenizer.eos_id is not None:
             ids.append(tokenizer.eos_id)
-        ids, cut_reply = base.cut_to(ids, self.setting.length)
-        ids = [decoder_start(tokenizer), *ids]
+        start = decoder_start(tokenizer)
+        ids, cut_reply = base.cut_to(ids, self.setting.length - len(start) + 1)
+        ids = [*start, *ids]
         target = base.next_token_features(ids, [True] * len(ids))
         return target | source | {"cut": cut + cut_reply}
 
     def _source(self, prompt, tokenizer) -> tuple[Features, int]:
         template = self.setting.template
         ids, _ = chat.render(prompt, tokenizer, template, bos=False)
-        if tokenizer.eos_id is not None:
-            ids = [*ids, tokenizer.eos_id]
-        ids, cut = base.cut_to(ids, self.setting.source_length, keep="end")
+        before, after = around_source(tokenizer)
+        room = self.setting.source_length - len(before)
+        ids, cut = base.cut_to([*ids, *after], room, keep="end")
+        ids = [*before, *ids]
         positions = np.arange(len(ids), dtype=np.int32)
         return {"source": chat.int_array(ids), "source_positions": positions}, cut
 
@@ -80,7 +83,7 @@ class Generate:
             return []
         if self.setting.architecture == "encoder_decoder":
             source, cut = self._source(prompt, tokenizer)
-            ids = [decoder_start(tokenizer)]
+            ids = decoder_start(tokenizer)
         else:
             template = self.setting.template
             ids, _ = chat.render(prompt, tokenizer, template, bos=True)
@@ -115,10 +118,27 @@ def reply_ids(text: str, setting: base.Setting, tokenizer) -> list[int]:
     """
     if setting.architecture == "encoder_decoder":
         return list(tokenizer.encode(text))
-    reply = chat.reply_text(text, setting.template)
+    reply = chat.reply_text(text, setting.template, tokenizer)
     return list(tokenizer.encode(reply, continues=True))
 
 
-def decoder_start(tokenizer) -> int:
-    """Return the id an encoder-decoder's decoder begins with: bos, else pad (T5)."""
-    return tokenizer.bos_id if tokenizer.bos_id is not None else tokenizer.pad_id
+def decoder_start(tokenizer) -> list[int]:
+    """Return the ids an encoder-decoder's decoder begins with: those its checkpoint
+    states, and what it has before every text (BART), else bos, else pad (T5).
+    """
+    if "start" in tokenizer.roles:
+        return [tokenizer.roles["start"], *_stated(tokenizer).before]
+    return [tokenizer.pad_id if tokenizer.bos_id is None else tokenizer.bos_id]
+
+
+def around_source(tokenizer) -> tuple[list[int], list[int]]:
+    """Return the ids (before, after) a source: its checkpoint's, else eos behind it."""
+    if "start" in tokenizer.roles:
+        around = _stated(tokenizer)
+        return list(around.before), list(around.after)
+    return [], [] if tokenizer.eos_id is None else [tokenizer.eos_id]
+
+
+def _stated(tokenizer) -> frame.Frame:
+    eos = () if tokenizer.eos_id is None else (tokenizer.eos_id,)
+    return frame.frame_of(tokenizer) or frame.Frame((), eos, eos)

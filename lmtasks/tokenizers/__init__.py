@@ -7,6 +7,7 @@ tok.encode("Hello world"), tok.decode(ids), tok.piece(5), tok.eos_id
 
 from lmtasks.tokenizers import base
 from lmtasks.tokenizers import files
+from lmtasks.tokenizers import published
 from lmtasks.tokenizers import training
 
 Tokenizer = base.Tokenizer
@@ -14,6 +15,7 @@ Options = training.Options
 KINDS = training.KINDS
 SPECIALS = training.SPECIALS
 load = files.load
+published_files = published.published_files
 train = training.train
 extend = training.extend
 
@@ -24,5 +26,6 @@ __all__ = [
     "Tokenizer",
     "extend",
     "load",
+    "published_files",
     "train",
 ]

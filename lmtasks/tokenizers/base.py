@@ -36,6 +36,7 @@ class Tokenizer:
         roles: "pad", "bos", "eos", "unk", "cls", "sep", "mask" -> id.
         left: special tokens that swallow the white space before them.
         right: special tokens that swallow the white space after them.
+        chat_template: Jinja text that writes a conversation, or "".
     """
 
     core: cores.Core
@@ -43,6 +44,7 @@ class Tokenizer:
     roles: Mapping[str, int]
     left: frozenset[str] = frozenset()
     right: frozenset[str] = frozenset()
+    chat_template: str = ""
 
     @property
     def kind(self) -> str:
@@ -220,6 +222,8 @@ class Tokenizer:
             "left": sorted(self.left),
             "right": sorted(self.right),
         }
+        if self.chat_template:
+            about["chat_template"] = self.chat_template
         return {**self.core.files(), META: json.dumps(about, indent=1).encode()}
 
     def save(self, folder: str | pathlib.Path) -> None:

@@ -12,11 +12,13 @@ class Core(typing.Protocol):
 
     `prefixed` says that the core puts a space before a text of its own accord
     (Llama, T5); `continues` asks it not to, because the text goes on from another.
+    `anew` says that whoever published it does so again after each special token.
     """
 
     kind: str
     size: int
     prefixed: bool
+    anew: bool
 
     def encode(self, text: str, continues: bool) -> list[int]: ...
 

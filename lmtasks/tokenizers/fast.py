@@ -64,6 +64,13 @@ class FastCore:
         return tokens[:1] != [] and tokens[0][0] in (_SPACE, LETTERS[ord(" ")])
 
     @functools.cached_property
+    def anew(self) -> bool:
+        data = json.loads(self.raw)
+        shape = [data.get("normalizer"), data.get("pre_tokenizer")]
+        # Metaspace's scheme "first" means the beginning of everything.
+        return self.prefixed and '"first"' not in json.dumps(shape)
+
+    @functools.cached_property
     def _bare(self) -> library.Tokenizer | None:
         """Return an engine that puts no space before a text, if there can be one."""
         if not self.prefixed:
@@ -236,6 +243,9 @@ def _without_prefix(part: typing.Any) -> typing.Any:
         found["prepend_scheme"] = "never"
     if "add_prefix_space" in found:
         found["add_prefix_space"] = False
+    # How transformers writes a model file: the prefix comes before a U+2581, too.
+    if found.get("type") == "Replace" and found["pattern"] == {"Regex": r"\A" + _SPACE}:
+        found["content"] = _SPACE
     if found.get("type") == "Prepend":
         found["prepend"] = ""
     return found

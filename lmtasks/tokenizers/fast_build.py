@@ -49,12 +49,13 @@ def from_vocab_txt(content: bytes, lowercase: bool | None = None) -> bytes:
     return _word_piece(vocab, special, unknown[0], lowercase).to_str().encode()
 
 
-def from_merges(vocab: bytes, merges: bytes) -> bytes:
+def from_merges(vocab: bytes, merges: bytes, *, spaced: bool = False) -> bytes:
     """Return the tokenizer.json of byte-level BPE files, as GPT-2 and RoBERTa have.
 
     Args:
         vocab: `vocab.json` or `encoder.json`.
         merges: `merges.txt` or `vocab.bpe`; a first line "#version" is skipped.
+        spaced: put a space before a text that begins with none.
 
     Raises:
         ValueError: the files do not belong together or are not byte-level.
@@ -65,6 +66,11 @@ def from_merges(vocab: bytes, merges: bytes) -> bytes:
         ids = dict(json.loads(vocab))
     except (TypeError, ValueError) as error:
         raise ValueError("the vocabulary is no JSON object.") from error
+    if "a</w>" in ids:
+        raise ValueError(
+            "the vocabulary marks the ends of words, as CLIP's does; only byte-level "
+            "BPE that is cut as GPT-2's can be read from vocabulary and merges."
+        )
     if not set(fast.LETTERS.values()) <= ids.keys():
         raise ValueError(
             "the vocabulary lacks some of the 256 byte letters; only byte-level BPE, "
@@ -79,7 +85,7 @@ def from_merges(vocab: bytes, merges: bytes) -> bytes:
             f"vocabulary and merges do not fit: {error!r:.200}."
         ) from error
     special = [piece for piece in ids if special_names.is_special(piece)]
-    return _byte_level(model, special).to_str().encode()
+    return _byte_level(model, special, spaced=spaced).to_str().encode()
 
 
 def train_bytes(texts: Iterable[str], plan: plans.Plan) -> bytes:
@@ -156,9 +162,11 @@ def _word_piece(
     return engine
 
 
-def _byte_level(model: models.BPE, special: Iterable[str]) -> library.Tokenizer:
+def _byte_level(
+    model: models.BPE, special: Iterable[str], *, spaced: bool = False
+) -> library.Tokenizer:
     engine = library.Tokenizer(model)
-    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=spaced)
     engine.decoder = decoders.ByteLevel()
     engine.add_special_tokens(_added(special))
     return engine

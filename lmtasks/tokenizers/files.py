@@ -5,25 +5,32 @@ from __future__ import annotations
 import gzip
 import json
 import pathlib
+import re
 import typing
 from collections.abc import Mapping
 
 from lmtasks.tokenizers import base
 from lmtasks.tokenizers import core as cores
 from lmtasks.tokenizers import fast
+from lmtasks.tokenizers import fast_added
 from lmtasks.tokenizers import fast_build
+from lmtasks.tokenizers import llama2c
 from lmtasks.tokenizers import names as special_names
+from lmtasks.tokenizers import numbering
 from lmtasks.tokenizers import plain
+from lmtasks.tokenizers import published
 from lmtasks.tokenizers import spm
 from lmtasks.tokenizers import training
 
 _MODELS = ("spiece.model", "tokenizer.model", "sentencepiece.bpe.model")
 _VOCABS = ("vocab.json", "encoder.json")
 _MERGES = ("merges.txt", "vocab.bpe")
+# llama2.c's; another .bin in a folder holds a model's weights.
+_BINARY = re.compile(r"tok(?:enizer|\d+)\.bin")
 _ACCEPTED = (
     "a folder written by `lmtasks tokenizer train`, tokenizer.json, vocab.txt, "
-    "*.model (SentencePiece), or vocab.json / encoder.json with merges.txt / vocab.bpe"
-    " (each also with .gz)"
+    "*.model (SentencePiece), tokenizer.bin (llama2.c), or vocab.json / encoder.json "
+    "with merges.txt / vocab.bpe (each also with .gz)"
 )
 
 
@@ -53,7 +60,10 @@ def load(path: str | pathlib.Path, *, sentinels: int = 0) -> base.Tokenizer:
             contents = {file.name: file.read_bytes() for file in _siblings(folder)}
             tokenizer = from_files(contents)
         else:
-            tokenizer = _published(chosen, _stated(folder))
+            stated = published.read(folder)
+            tokenizer = _published(chosen, stated)
+            if not (sentinels or tokenizer.sentinels):
+                sentinels = stated.sentinels
     except ValueError as error:
         raise ValueError(f"cannot load the tokenizer {chosen[0]}: {error}") from error
     return training.extend(tokenizer, sentinels=sentinels)
@@ -73,6 +83,7 @@ def from_files(files: Mapping[str, bytes]) -> base.Tokenizer:
             roles=about["roles"],
             left=frozenset(about["left"]),
             right=frozenset(about["right"]),
+            chat_template=about.get("chat_template", ""),
         )
         size = about["size"]
     except (KeyError, TypeError, json.JSONDecodeError) as error:
@@ -108,7 +119,9 @@ def _choose(path: pathlib.Path) -> tuple[pathlib.Path, ...]:
         present = {_plain_name(file): file for file in sorted(path.iterdir())}
         models = [name for name in _MODELS if name in present]
         models += [name for name in present if name.endswith(".model")]
-        wanted = [base.META, fast.FILE, *models, "vocab.txt", *_VOCABS]
+        _refuse_marian(present)
+        binaries = [name for name in present if _BINARY.fullmatch(name)]
+        wanted = [base.META, fast.FILE, *models, "vocab.txt", *_VOCABS, *binaries]
         found = [name for name in wanted if name in present]
         if not found:
             raise ValueError(f"the folder {path} holds no tokenizer; give {_ACCEPTED}.")
@@ -127,63 +140,79 @@ def _choose(path: pathlib.Path) -> tuple[pathlib.Path, ...]:
                 f"{' or '.join(_MERGES)}."
             )
         return halves[0][0], halves[1][0]
-    if not name.endswith((".json", ".txt", ".model")):
+    if not name.endswith((".json", ".txt", ".model", ".bin")):
         raise ValueError(f"{path} is no tokenizer file; give {_ACCEPTED}.")
     return (path,)
 
 
+def _refuse_marian(present: Mapping[str, pathlib.Path]) -> None:
+    if "source.spm" in present and not {base.META, fast.FILE} & present.keys():
+        raise ValueError(
+            "this is a Marian vocabulary, two SentencePiece models that share one "
+            "vocab.json, which cannot be read; only one with tokenizer.json can."
+        )
+
+
 def _published(
-    chosen: tuple[pathlib.Path, ...], stated: Mapping[str, typing.Any]
+    chosen: tuple[pathlib.Path, ...], stated: published.Stated
 ) -> base.Tokenizer:
     """Return the tokenizer of published files with what stands beside them."""
     name = _plain_name(chosen[0])
-    left: frozenset[str] = frozenset()
-    right: frozenset[str] = frozenset()
-    if name.endswith(".model"):
-        core = spm.parse(_read(chosen[0]))
-        left = frozenset(special_names.ROLES["mask"]) & core.names.keys()
+    left, right = stated.left, stated.right
+    if name.endswith((".model", ".bin")):
+        core = _sentence_piece(chosen[0], stated)
+        left |= frozenset(special_names.ROLES["mask"]) & core.names.keys()
     else:
-        if len(chosen) == 2:
-            raw = fast_build.from_merges(*map(_read, chosen))
-        elif name.endswith(".txt"):
-            raw = fast_build.from_vocab_txt(_read(chosen[0]), stated["lowercase"])
-        else:
-            raw = _read(chosen[0])
-        parsed = fast.parse(raw)
-        core, left, right = parsed.core, parsed.left, parsed.right
-    more = {n: i for n, i in stated["added"].items() if i >= core.size}
-    names = {**core.names, **more}
-    roles = special_names.roles(names, stated["roles"])
-    return base.Tokenizer(core, names, roles, left, right)
-
-
-def _stated(folder: pathlib.Path) -> dict[str, typing.Any]:
-    """Return what the configuration files of a published tokenizer say."""
-    config = _json(folder / "tokenizer_config.json")
-    tokens = {**_json(folder / "special_tokens_map.json"), **config}
-    roles = {}
-    for role in special_names.ROLES:
-        if f"{role}_token" in tokens:
-            token = tokens[f"{role}_token"]
-            roles[role] = token["content"] if isinstance(token, dict) else token
-    added = dict(_json(folder / "added_tokens.json"))
-    for id, token in config.get("added_tokens_decoder", {}).items():
-        if token.get("special"):
-            added[token["content"]] = int(id)
-    return {
-        "roles": roles,
-        "added": added,
-        "lowercase": config.get("do_lower_case"),
+        parsed = fast.parse(_raw(chosen, stated))
+        core = parsed.core
+        left, right = left | parsed.left, right | parsed.right
+    more = {
+        name: id
+        for name, id in stated.added.items()
+        if id >= core.size and name not in stated.ordinary
     }
+    names = {**core.names, **more}
+    top = max([core.size, *(id + 1 for id in names.values())])
+    # What is called special but has no id yet goes on top, as it does elsewhere.
+    new = [n for n in stated.special if n not in names and core.id_of(n) is None]
+    new = [n for n in new if not special_names.SENTINEL.fullmatch(n)]
+    names |= {name: top + i for i, name in enumerate(new)}
+    return base.Tokenizer(
+        core,
+        names,
+        special_names.roles(names, stated.roles),
+        left & names.keys(),
+        right & names.keys(),
+        stated.chat_template,
+    )
 
 
-def _json(path: pathlib.Path) -> dict[str, typing.Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return dict(json.loads(path.read_bytes()))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path.name} beside it is no JSON object.") from error
+def _sentence_piece(
+    path: pathlib.Path, stated: published.Stated
+) -> spm.SentencePieceCore:
+    """Return the core of a model file, its ids counted as its class does."""
+    content, name = _read(path), _plain_name(path)
+    if name.endswith(".bin"):
+        return spm.parse(llama2c.to_model(content), folds=False)
+    counted = numbering.numbering_of(stated.kind, name, stated.config)
+    special = frozenset(stated.special)
+    folds = False if stated.lowercase is False else None
+    anew = bool(stated.config.get("legacy"))
+    model = numbering.renumber(content, counted, special)
+    return spm.parse(model, folds=folds, anew=anew)
+
+
+def _raw(chosen: tuple[pathlib.Path, ...], stated: published.Stated) -> bytes:
+    """Return the tokenizer.json of a file, or of a vocabulary with merges."""
+    if len(chosen) == 2:
+        spaced = bool(stated.config.get("add_prefix_space"))
+        fast_added.check_class(stated.kind)
+        raw = fast_build.from_merges(*map(_read, chosen), spaced=spaced)
+    elif chosen[0].name.removesuffix(".gz").endswith(".txt"):
+        raw = fast_build.from_vocab_txt(_read(chosen[0]), stated.lowercase)
+    else:
+        raw = _read(chosen[0])
+    return fast_added.with_added(raw, stated)
 
 
 def _plain_name(path: pathlib.Path) -> str:

@@ -40,6 +40,7 @@ class ByteCore:
     first: int
     kind: str = "byte"
     prefixed: bool = False
+    anew: bool = False
 
     @property
     def size(self) -> int:
@@ -96,6 +97,7 @@ class ListCore:
     unknown: int
     lowercase: bool = False
     prefixed: bool = False
+    anew: bool = False
 
     @property
     def size(self) -> int:

@@ -20,6 +20,7 @@ from lmtasks.tokenizers import plan as plans
 
 FILE = "spiece.model"
 _PIECE = model_pb2.ModelProto.SentencePiece
+_NUMBER_COMMA = re.compile(r"\d,$")
 _KINDS = {1: "unigram", 2: "bpe", 3: "word", 4: "char"}
 
 
@@ -36,6 +37,7 @@ class SentencePieceCore:
         bare: cuts a text without the model's space in front; None if it puts none.
         squeezes: whether white space at the ends of a text is dropped.
         byte_ids: the 256 pieces of byte fallback.
+        anew: see core.Core.
     """
 
     model: bytes
@@ -46,6 +48,7 @@ class SentencePieceCore:
     bare: sentencepiece.SentencePieceProcessor | None
     squeezes: bool
     byte_ids: frozenset[int]
+    anew: bool = False
 
     @property
     def size(self) -> int:
@@ -103,19 +106,23 @@ class SentencePieceCore:
         return id if self.processor.id_to_piece(id) == piece else None
 
     def settings(self) -> dict[str, typing.Any]:
-        return {"engine": "sentencepiece", "folds": self.folds}
+        more = {"anew": True} if self.anew else {}
+        return {"engine": "sentencepiece", "folds": self.folds, **more}
 
     def files(self) -> dict[str, bytes]:
         return {FILE: self.model}
 
 
-def parse(model: bytes, *, folds: bool | None = None) -> SentencePieceCore:
+def parse(
+    model: bytes, *, folds: bool | None = None, anew: bool = False
+) -> SentencePieceCore:
     """Return the core of a model file.
 
     Args:
         model: the content of a `.model` file.
         folds: lower-case first; None = if no piece has a capital, as ALBERT's, and
             capitals could not be written as bytes either.
+        anew: see core.Core.
 
     Raises:
         ValueError: this is no SentencePiece model.
@@ -136,6 +143,9 @@ def parse(model: bytes, *, folds: bool | None = None) -> SentencePieceCore:
         folds = not byte_ids and not any(
             p.type == _PIECE.NORMAL and p.piece.lower() != p.piece for p in proto.pieces
         )
+    for piece in proto.pieces if folds else ():
+        # ALBERT's own code cuts "2010," into the number and the comma.
+        piece.score -= 100.0 * (_NUMBER_COMMA.search(piece.piece) is not None)
     processor = sentencepiece.SentencePieceProcessor(model_proto=proto)
     bare = None
     if proto.normalizer_spec.add_dummy_prefix:
@@ -150,20 +160,26 @@ def parse(model: bytes, *, folds: bool | None = None) -> SentencePieceCore:
         bare=bare,
         squeezes=proto.normalizer_spec.remove_extra_whitespaces,
         byte_ids=frozenset(byte_ids),
+        anew=anew and bare is not None,
     )
 
 
 def fold(text: str) -> tuple[str, list[int] | None]:
     """Return `text` in lower case without accents, and where each character was.
 
-    None for the places says that nothing moved.
+    Quotes of two signs become one `"`, as ALBERT's own code has it. None for the
+    places says that nothing moved.
 
     Example: "Caf\\u00e9!" -> ("cafe!", [0, 1, 2, 3, 4]).
     """
-    if text.isascii():
+    quotes = [match.start() for match in re.finditer("``|''", text)]
+    if text.isascii() and not quotes:
         return text.lower(), None
-    chars, origin = [], []
+    chars, origin, second = [], [], {i + 1 for i in quotes}
     for i, char in enumerate(text):
+        if i in second:
+            continue
+        char = '"' if i + 1 in second else char
         for part in unicodedata.normalize("NFKD", char):
             if not unicodedata.combining(part):
                 lower = part.lower()
