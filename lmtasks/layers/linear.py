@@ -33,6 +33,55 @@ class Rows:
     shape: tuple[int, ...] = struct.field(pytree_node=False, default=())
 
 
+@struct.dataclass
+class LowRank:
+    """A weight with a product of two narrow matrices beside it: base + scale * a @ b
+    (Hu et al., 2021, arXiv:2106.09685).
+
+    The base is the first leaf, so that linen's check of shapes, scans and rematerial-
+    ization take it for the weight itself. Stacked over layers, each leaf is.
+
+    Attributes:
+        base: [*in, *out], or a table [V, D].
+        a: [in, R], the dims that are summed over as one. b: [R, out].
+        scale: multiplies the product.
+        key: of the dropout on what the product reads, for one step; None = off.
+        rate: of that dropout.
+    """
+
+    base: Array
+    a: Array
+    b: Array
+    scale: float = struct.field(pytree_node=False, default=1.0)
+    key: Array | None = None
+    rate: float = struct.field(pytree_node=False, default=0.0)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the weight it stands for."""
+        return self.base.shape
+
+    def __call__(self, flat: Array) -> Array:
+        """Return float32[rows, out], what flat [rows, in] gains by the product."""
+        if self.key is not None:
+            kept = jax.random.bernoulli(self.key, 1 - self.rate, flat.shape)
+            flat = jnp.where(kept, flat / (1 - self.rate), 0).astype(flat.dtype)
+        return self.scale * narrow(flat, self.a, self.b)
+
+    def merged(self) -> Array:
+        """Return base + scale * a @ b as one array, in the base's dtype and shape."""
+        change = jnp.matmul(self.a, self.b, preferred_element_type=jnp.float32)
+        change = self.scale * change.reshape(self.base.shape)
+        return (self.base + change).astype(self.base.dtype)
+
+
+def narrow(x: Array, a: Array, b: Array) -> Array:
+    """Return float32 x @ a @ b, the products in x's dtype."""
+    float32 = {"preferred_element_type": jnp.float32}
+    inner = jnp.matmul(x, a.astype(x.dtype), **float32).astype(x.dtype)
+    return jnp.matmul(inner, b.astype(x.dtype), **float32)
+
+
 def rounded(x: Array) -> tuple[Array, Array]:
     """Return (int8[..., N], float32[...]) whose product is near x [..., N]."""
     x = x.astype(jnp.float32)
@@ -91,8 +140,8 @@ def project(x: Array, w: Array, *, bias: Array | None = None, inputs: int = 1) -
 
     Args:
         x: [..., *in].
-        w: [*in, *out], or the same as Rows; cast to x's dtype. Where those are of 8
-            bits, rows of x are rounded too and the product is of integers.
+        w: [*in, *out], or the same as Rows or LowRank; cast to x's dtype. Rows of 8
+            bits round the rows of x too, and the product is of integers.
         bias: [*out] or None.
         inputs: how many leading dims of w are summed over.
 
@@ -101,6 +150,7 @@ def project(x: Array, w: Array, *, bias: Array | None = None, inputs: int = 1) -
     """
     lead, out = x.shape[: x.ndim - inputs], w.shape[inputs:]
     fan_in = math.prod(w.shape[:inputs])
+    beside, w = (w, w.base) if isinstance(w, LowRank) else (None, w)
     flat = _two_rows(x.reshape(-1, fan_in), w)
     if isinstance(w, Rows):
         y = _by_rows(flat, w)
@@ -110,6 +160,8 @@ def project(x: Array, w: Array, *, bias: Array | None = None, inputs: int = 1) -
             w.reshape(fan_in, -1).astype(x.dtype),
             preferred_element_type=jnp.float32,
         )
+    if beside is not None:
+        y = y + beside(flat)
     y = y[: math.prod(lead)].astype(x.dtype).reshape(*lead, *out)
     return y if bias is None else y + bias.astype(x.dtype)
 
@@ -149,6 +201,9 @@ def _of_rows(a: Array, b: Array, kind) -> Array:
 
 def project_transposed(x: Array, table: Array) -> Array:
     """Return float32 x @ table.T: [..., D] and [V, D] -> [..., V] (tied heads)."""
+    if isinstance(table, LowRank):
+        y = project_transposed(x, table.base)
+        return y + table.scale * narrow(x, table.b.T, table.a.T)
     flat = _two_rows(x.reshape(-1, x.shape[-1]), table)
     if isinstance(table, Rows):
         y = _by_rows(flat, table)
@@ -163,8 +218,12 @@ def project_transposed(x: Array, table: Array) -> Array:
     return y[: math.prod(lead)].reshape(*lead, table.shape[0])
 
 
-def rows_of(table: Array | Rows, ids: Array) -> Array:
+def rows_of(table: Array | Rows | LowRank, ids: Array) -> Array:
     """Return the rows [..., D] of a table [V, D], float32 where it is rounded."""
+    if isinstance(table, LowRank):
+        inner = jnp.take(table.a, ids, axis=0, mode="clip")
+        change = table.scale * jnp.matmul(inner, table.b)
+        return rows_of(table.base, ids) + change
     if not isinstance(table, Rows):
         return jnp.take(table, ids, axis=0, mode="clip")
     found = jnp.take(table.values, ids, axis=0, mode="clip")

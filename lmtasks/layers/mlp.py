@@ -29,6 +29,7 @@ def activate(name: str, x: Array) -> Array:
         "gelu": _gelu,
         "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
         "relu": jax.nn.relu,
+        "tanh": jnp.tanh,
         "relu2": lambda y: jnp.square(jax.nn.relu(y)),
         "silu": jax.nn.silu,
         "quick_gelu": lambda y: y * jax.nn.sigmoid(1.702 * y),

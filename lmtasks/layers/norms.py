@@ -7,10 +7,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from lmtasks.layers import linear
+from lmtasks.models.config import TransformerConfig
 from lmtasks.types import Array
 
 
-def layer_norm(x: Array, scale: Array, bias: Array, eps: float) -> Array:
+def layer_norm(x: Array, scale: Array, bias: Array | float, eps: float) -> Array:
     """Return (x - mean) / sqrt(var + eps) * scale + bias over the last dim."""
     y = x.astype(jnp.float32)
     y = y - jnp.mean(y, axis=-1, keepdims=True)
@@ -31,6 +32,7 @@ class Norm(nn.Module):
     kind: str
     eps: float
     axis: str = "embed"
+    bias: bool = True
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -41,5 +43,12 @@ class Norm(nn.Module):
         scale = linear.constant(self, "scale", shape, (self.axis,), 1.0)
         if self.kind == "rms":
             return rms_norm(x, scale, self.eps)
-        bias = linear.constant(self, "bias", shape, (self.axis,))
+        bias = 0.0
+        if self.bias:
+            bias = linear.constant(self, "bias", shape, (self.axis,))
         return layer_norm(x, scale, bias, self.eps)
+
+
+def of(cfg: TransformerConfig, name: str) -> Norm:
+    """Return the norm of a model's shape over its width, as the submodule `name`."""
+    return Norm(cfg.norm.kind, cfg.norm.eps, bias=cfg.norm.bias, name=name)

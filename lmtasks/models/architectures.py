@@ -16,6 +16,7 @@ from lmtasks.layers import embed
 from lmtasks.layers import slots
 from lmtasks.models import cache as caches
 from lmtasks.models import heads
+from lmtasks.models import soft
 from lmtasks.models import transformer
 from lmtasks.models.config import TransformerConfig
 from lmtasks.types import Array
@@ -43,9 +44,11 @@ class Encoder(nn.Module):
     head: str = "none"
     classes: int = 0
     train: bool = False
+    vectors: soft.Soft = soft.Soft()
 
     def setup(self):
         self.embed = embed.Embed(self.cfg)
+        self.soft = soft.make(self.cfg, self.vectors, encoder=self.cfg.layers)
         self.encoder = transformer.Stack(
             self.cfg, self.cfg.layers, False, train=self.train
         )
@@ -55,7 +58,9 @@ class Encoder(nn.Module):
         """Return [B, A or T, V or C or 2] for `tokens`, `positions`, ..."""
         x = self.embed(batch["tokens"])
         shared = transformer.Shared(sight_of(batch, causal=False))
-        x, _ = self.encoder(x, shared, token_types=batch.get("token_types"))
+        types = batch.get("token_types")
+        x = soft.through(self.soft, self.encoder, "encoder", x, shared, types)
+        x = x[:, -batch["tokens"].shape[1] :]
         return self.top(heads.gather(x, batch.get("at")), self.embed.tokens)
 
 
@@ -66,9 +71,11 @@ class Decoder(nn.Module):
     head: str = "lm"
     classes: int = 0
     train: bool = False
+    vectors: soft.Soft = soft.Soft()
 
     def setup(self):
         self.embed = embed.Embed(self.cfg)
+        self.soft = soft.make(self.cfg, self.vectors, decoder=self.cfg.layers)
         self.decoder = transformer.Stack(
             self.cfg, self.cfg.layers, True, train=self.train
         )
@@ -78,13 +85,28 @@ class Decoder(nn.Module):
         """Return [B, A or T, V or C] for `tokens`, `positions`, ..."""
         x = self.embed(batch["tokens"])
         shared = transformer.Shared(sight_of(batch, causal=True))
-        x, _ = self.decoder(x, shared, token_types=batch.get("token_types"))
+        types = batch.get("token_types")
+        x = soft.through(self.soft, self.decoder, "decoder", x, shared, types)
+        x = x[:, -batch["tokens"].shape[1] :]
         return self.top(heads.gather(x, batch.get("at")), self.embed.tokens)
 
     def begin(self, batch: Batch, size: int) -> caches.Cache:
-        """Return an empty cache of `size` slots for the rows of the batch."""
-        rows, layers = batch["tokens"].shape[0], self.cfg.layers
-        return caches.empty(self.cfg, layers=layers, batch=rows, size=size)
+        """Return an empty cache of `size` slots for the rows of the batch.
+
+        Trained vectors lie in slots of their own before those, which callers of
+        `read` and `step` do not count.
+        """
+        rows, room = batch["tokens"].shape[0], self.vectors.room
+        cache = caches.empty(
+            self.cfg, layers=self.cfg.layers, batch=rows, size=size + room, first=room
+        )
+        if not room:
+            return cache
+        if self.vectors.kind == "prefix":
+            return self.soft.cached("decoder", cache)
+        places = jnp.broadcast_to(jnp.arange(room), (rows, room))
+        x, slot = self.soft.prompt(rows), jnp.zeros(rows, jnp.int32)
+        return self._extend(x, places, cache, slot)[1]
 
     def start(self, batch: Batch, size: int) -> tuple[Array, Array, caches.Cache]:
         """Return (logits [B, V] after each row's last token, x [B, T, D], cache)."""
@@ -120,9 +142,14 @@ class Decoder(nn.Module):
         self, tokens, positions, cache, slot, sees=None, *, prefix=None, types=None
     ):
         """Return (hidden states [B, T, D], cache); arguments as of `step`."""
+        x, given = self.embed(tokens), (positions, slot, sees, prefix)
+        positions, slot, sees, prefix = soft.moved(self.vectors.room, *given)
+        return self._extend(x, positions, cache, slot, sees, prefix, types)
+
+    def _extend(self, x, positions, cache, slot, sees=None, prefix=None, types=None):
         sight, cache = extend_sight(positions, cache, slot, prefix, sees)
         x, kept = self.decoder(
-            self.embed(tokens),
+            x,
             transformer.Shared(sight),
             token_types=types,
             slot=slot,
@@ -139,37 +166,42 @@ class EncoderDecoder(nn.Module):
     head: str = "lm"
     classes: int = 0
     train: bool = False
+    vectors: soft.Soft = soft.Soft()
 
     def setup(self):
         c = self.cfg
         self.embed = embed.Embed(c)
         self.encoder = transformer.Stack(c, c.layers, False, train=self.train)
         depth = c.decoder_layers or c.layers
+        self.soft = soft.make(c, self.vectors, encoder=c.layers, decoder=depth)
         self.decoder = transformer.Stack(c, depth, True, cross=True, train=self.train)
         self.top = heads.Head(c, self.head, self.classes, self.train)
 
     def __call__(self, batch: Batch) -> Array:
         """Return [B, A or T, V] for `source`, `tokens` and their positions."""
-        cross = attention.Visibility(
-            batch["positions"],
-            batch["source_positions"],
-            batch.get("segments"),
-            batch.get("source_segments"),
-        )
+        positions, segments = self._source(batch)
         shared = transformer.Shared(
             sight_of(batch, causal=True),
             memory=self._encode(batch),
-            cross_sight=cross,
+            cross_sight=attention.Visibility(
+                batch["positions"], positions, batch.get("segments"), segments
+            ),
         )
-        x, _ = self.decoder(self.embed(batch["tokens"]), shared)
+        x = self.embed(batch["tokens"])
+        prefix = self.soft if self._room() else None
+        x = soft.through(prefix, self.decoder, "decoder", x, shared)
         return self.top(heads.gather(x, batch.get("at")), self.embed.tokens)
 
     def begin(self, batch: Batch, size: int) -> caches.Cache:
         """Return a cache of `size` slots that knows the source, its own part empty."""
         depth = self.cfg.decoder_layers or self.cfg.layers
-        rows = batch["tokens"].shape[0]
-        cache = caches.empty(self.cfg, layers=depth, batch=rows, size=size)
-        return cache.replace(context_positions=batch["source_positions"])
+        rows, room = batch["tokens"].shape[0], self._room()
+        cache = caches.empty(
+            self.cfg, layers=depth, batch=rows, size=size + room, first=room
+        )
+        if room:
+            cache = self.soft.cached("decoder", cache)
+        return cache.replace(context_positions=self._source(batch)[0])
 
     def start(self, batch: Batch, size: int) -> tuple[Array, Array, caches.Cache]:
         """Return (logits [B, V], x [B, T, D], cache) after `source` and `tokens`."""
@@ -192,10 +224,25 @@ class EncoderDecoder(nn.Module):
 
     def _encode(self, batch):
         shared = transformer.Shared(sight_of(batch, causal=False, prefix="source_"))
-        return self.encoder(self.embed(batch["source"]), shared)[0]
+        x = self.embed(batch["source"])
+        return soft.through(self.soft, self.encoder, "encoder", x, shared)
+
+    def _room(self) -> int:
+        """Return how many slots of the decoder the trained vectors take."""
+        return self.vectors.room if self.vectors.kind == "prefix" else 0
+
+    def _source(self, batch):
+        """Return (positions, segments or None) of what `_encode` returns."""
+        positions, segments = batch["source_positions"], batch.get("source_segments")
+        if self.vectors.kind == "prompt":
+            room = self.vectors.room  # what matters here is only that they are there
+            positions = soft.before(positions, room)
+            segments = None if segments is None else soft.before(segments, room)
+        return positions, segments
 
     def read(self, tokens, positions, cache, slot, sees=None, *, memory=None):
         """Return (hidden states [B, T, D], cache); arguments as of `step`."""
+        positions, slot, sees, _ = soft.moved(self._room(), positions, slot, sees)
         sight, cache = extend_sight(positions, cache, slot, sees=sees)
         cross = attention.Visibility(positions, cache.context_positions)
         x, kept = self.decoder(

@@ -20,6 +20,7 @@ class Cache:
         segments: int32[B, S] or None.
         context: per layer, cross keys and values [B, K, S', H]; () without encoder.
         context_positions, context_segments: int32[B, S'] of the source, or None.
+        first: slots, and positions, of trained vectors before the text.
     """
 
     own: tuple[slots.KeysValues, ...]
@@ -28,10 +29,15 @@ class Cache:
     context: tuple[slots.KeysValues, ...] = ()
     context_positions: Array | None = None
     context_segments: Array | None = None
+    first: int = struct.field(pytree_node=False, default=0)
 
 
-def empty(cfg: TransformerConfig, *, layers: int, batch: int, size: int) -> Cache:
-    """Return a cache of `size` slots without content, in cfg.cache_dtype."""
+def empty(
+    cfg: TransformerConfig, *, layers: int, batch: int, size: int, first: int = 0
+) -> Cache:
+    """Return a cache of `size` slots without content, in cfg.cache_dtype; the `first`
+    of them are for trained vectors.
+    """
     shape = (batch, cfg.kv_heads, size, cfg.head_dim)
     kind = cfg.cache_dtype or cfg.dtype
 
@@ -43,11 +49,12 @@ def empty(cfg: TransformerConfig, *, layers: int, batch: int, size: int) -> Cach
         return slots.KeysValues(*pair, *scales)
 
     own = tuple(layer() for _ in range(layers))
-    return Cache(own=own, positions=jnp.full((batch, size), -1, jnp.int32))
+    positions = jnp.full((batch, size), -1, jnp.int32)
+    return Cache(own=own, positions=positions, first=first)
 
 
 def rewind(cache: Cache, length: Array) -> Cache:
-    """Return the cache without what lies at positions >= length (int32[] or [B])."""
-    limit = jnp.broadcast_to(length, cache.positions.shape[:1])[:, None]
+    """Return the cache without text at positions >= length (int32[] or [B])."""
+    limit = jnp.broadcast_to(length + cache.first, cache.positions.shape[:1])[:, None]
     kept = jnp.where(cache.positions < limit, cache.positions, -1)
     return cache.replace(positions=kept)

@@ -54,12 +54,16 @@ class Norm:
         at: "pre" (GPT-2) | "post" (BERT) | "sandwich" (Gemma 2) | "output" (OLMo-2).
         eps: added to the variance.
         final: one more norm after the last layer (pre-norm models).
+        bias: of "layer" (ModernBERT has none).
+        first: the first layer has its norm before attention (ModernBERT has none).
     """
 
     kind: str = "rms"
     at: str = "pre"
     eps: float = 1e-6
     final: bool = True
+    bias: bool = True
+    first: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +73,8 @@ class Positions:
     Attributes:
         kind: "learned" (GPT-2, BERT) | "sinusoidal" (Vaswani et al., 2017) |
             "rotary" (Su et al., 2021) | "t5" (relative bias, Raffel et al., 2020) |
-            "alibi" (Press et al., 2022) | "none".
+            "alibi" (Press et al., 2022) | "disentangled" (He et al., 2021, DeBERTa,
+            encoders only) | "none".
         size: largest number of positions; the table's rows when learned.
         offset: first row in use (RoBERTa, BART, OPT: 2).
         base: rotary theta per layer, cycled (Gemma 3 alternates two).
@@ -77,7 +82,8 @@ class Positions:
         scaling: "" | "linear" | "llama3" | "yarn", with the four numbers below.
         factor, low, high, original: the scaling's factor, low and high frequency
             factors (yarn: beta_slow, beta_fast) and the length trained on.
-        buckets, distance: T5's relative buckets and largest distance.
+        scaled: which layers the scaling is for, cycled (Gemma 3: the full ones).
+        buckets, distance: relative buckets and largest distance (T5, DeBERTa).
     """
 
     kind: str = "rotary"
@@ -90,6 +96,7 @@ class Positions:
     low: float = 1.0
     high: float = 4.0
     original: int = 8192
+    scaled: tuple[bool, ...] = (True,)
     buckets: int = 32
     distance: int = 128
 
@@ -108,12 +115,18 @@ class TransformerConfig:
         token_types: rows of the token-type table (BERT 2); 0 = none.
         embed_norm: norm after the embeddings (BERT, BLOOM).
         embed_scale: multiplies the embeddings (Gemma sqrt(D)).
-        embed_dim: width of the token table with a projection (ALBERT); 0 = width.
+        embed_dim: width of the token table with a projection (OPT); 0 = width.
+        embed_inputs: positions, types and norm are embed_dim wide too, and the
+            projection, with a bias, comes after them (ALBERT, ELECTRA).
         tied: the head shares the token table.
         head_scale: multiplies the last hidden state (T5 v1.0: D ** -0.5).
         head_bias: bias over the vocabulary (BERT).
         head_transform: dense, activation, norm before the vocabulary (BERT).
-        pooler: dense and tanh before a class head (BERT).
+        pooler: dense and activation before a class head (BERT).
+        pooler_activation: "tanh" (BERT) | "relu" (DistilBERT) | "gelu" (ELECTRA).
+        pooler_norm: norm after them (ModernBERT).
+        head_dense_bias: bias of the pooler and of the head's transform.
+        class_bias: bias of a class head's last projection (decoders have none).
         logit_soft_cap: cap * tanh(logits / cap); 0 = off (Gemma 2).
         parallel: attention and feed-forward from the same input (GPT-NeoX).
         shared_layers: one layer applied L times (ALBERT).
@@ -142,11 +155,16 @@ class TransformerConfig:
     embed_norm: bool = False
     embed_scale: float = 1.0
     embed_dim: int = 0
+    embed_inputs: bool = False
     tied: bool = True
     head_scale: float = 1.0
     head_bias: bool = False
     head_transform: bool = False
     pooler: bool = False
+    pooler_activation: str = "tanh"
+    pooler_norm: bool = False
+    head_dense_bias: bool = True
+    class_bias: bool = True
     logit_soft_cap: float = 0.0
     parallel: bool = False
     shared_layers: bool = False
@@ -197,7 +215,9 @@ class TransformerConfig:
             raise ValueError(
                 "model.shared_layers and model.scan_layers exclude another"
             )
-        if a.implementation == "cudnn" and (a.soft_cap or p.kind in ("t5", "alibi")):
+        self._check_families()
+        biased = p.kind in ("t5", "alibi", "disentangled")
+        if a.implementation == "cudnn" and (a.soft_cap or biased):
             raise ValueError(
                 "attention.implementation='cudnn' takes neither soft_cap nor position "
                 "biases; use 'xla'"
@@ -206,6 +226,22 @@ class TransformerConfig:
             raise ValueError(
                 f"attention.implementation='cudnn' needs model.dtype='bfloat16', got "
                 f"{self.dtype!r}; change it or use 'xla'"
+            )
+
+    def _check_families(self):
+        """Refuse what no family combines."""
+        p = self.positions
+        if self.scan_layers and not self.norm.first:
+            raise ValueError(
+                "model.norm.first=False makes the first layer unlike the others, which "
+                "model.scan_layers cannot hold; set it to False"
+            )
+        if self.embed_inputs and not self.embed_dim:
+            raise ValueError("model.embed_inputs=True needs model.embed_dim")
+        if p.scaling == "yarn" and not all(p.scaled):
+            raise ValueError(
+                "model.positions.scaling='yarn' is for all layers; positions.scaled "
+                f"is {p.scaled}"
             )
 
     def _check_numbers(self):
@@ -243,7 +279,7 @@ class TransformerConfig:
         _choose(
             "positions.kind",
             self.positions.kind,
-            ("learned", "sinusoidal", "rotary", "t5", "alibi", "none"),
+            ("learned", "sinusoidal", "rotary", "t5", "alibi", "disentangled", "none"),
         )
         scalings = ("", "linear", "llama3", "yarn")
         _choose("positions.scaling", self.positions.scaling, scalings)
@@ -253,6 +289,8 @@ class TransformerConfig:
         _choose("attention.implementation", implementation, implementations)
         acts = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "quick_gelu")
         _choose("activation", self.activation, acts)
+        poolers = ("tanh", "relu", "gelu")
+        _choose("pooler_activation", self.pooler_activation, poolers)
         _choose("init", self.init, ("normal", "fan_in"))
         _choose("remat", self.remat, ("", "full", "dots"))
         _choose("dtype", self.dtype, ("float32", "bfloat16"))

@@ -25,7 +25,7 @@ def gather(x: Array, at: Array | None) -> Array:
 class Head(nn.Module):
     """Maps hidden states [B, T, D] to float32 logits [B, T, V or C or 2].
 
-    "lm" may share the token table; "classify" has BERT's pooler when cfg.pooler.
+    "lm" may share the token table; "classify" has the pooler when cfg.pooler.
     """
 
     cfg: TransformerConfig
@@ -45,7 +45,7 @@ class Head(nn.Module):
         if c.head_transform:
             x = self._dense(x, "transform", width)
             x = mlp.activate(c.activation, x)
-            x = norms.Norm(c.norm.kind, c.norm.eps, name="norm")(x)
+            x = norms.of(c, "norm")(x)
         elif width != c.width:
             shape, axes = (c.width, width), ("embed", "embed_in")
             x = linear.project(
@@ -67,17 +67,23 @@ class Head(nn.Module):
     def _classes(self, x):
         c = self.cfg
         if self.kind == "classify" and c.pooler:
-            x = jnp.tanh(self._dense(x, "pooler", c.width))
+            x = mlp.activate(c.pooler_activation, self._dense(x, "pooler", c.width))
+            if c.pooler_norm:
+                x = norms.of(c, "pooler_norm")(x)
         if c.dropout and self.train:
             x = nn.Dropout(c.dropout, deterministic=False)(x)
         classes = 2 if self.kind == "span" else self.classes
         axes = ("embed", "classes")
         w = linear.weight(self, "out", (c.width, classes), axes, std=c.init_std)
-        bias = linear.constant(self, "out_bias", (classes,), ("classes",))
+        bias = None
+        if c.class_bias:
+            bias = linear.constant(self, "out_bias", (classes,), ("classes",))
         return linear.project(x.astype(jnp.float32), w, bias=bias)
 
     def _dense(self, x, name, width):
         axes, std = ("embed", "embed_out"), self.cfg.init_std
         w = linear.weight(self, name, (self.cfg.width, width), axes, std=std)
-        bias = linear.constant(self, f"{name}_bias", (width,), ("embed_out",))
+        bias = None
+        if self.cfg.head_dense_bias:
+            bias = linear.constant(self, f"{name}_bias", (width,), ("embed_out",))
         return linear.project(x, w, bias=bias)

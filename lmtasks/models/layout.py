@@ -44,6 +44,15 @@ def unstack_layers(params: Params) -> Params:
 _MULTIPLIED = ("embed", "heads", "mlp", "embed_in", "vocab")
 
 
+def summed_dims(names, dims: int) -> int:
+    """Return how many leading dims a product sums over, of a per-layer array with
+    these logical axis names and so many dims; 0 for what no product reads.
+    """
+    inputs = 2 if names and names[0] == "heads" else 1
+    # Biases of heads have their axes, but nothing to be multiplied with.
+    return 0 if dims <= inputs or names[0] not in _MULTIPLIED else inputs
+
+
 def for_decoding(params: Params, axes: Params, weights: str) -> Params:
     """Return per-layer parameters as decoding reads them fastest.
 
@@ -58,9 +67,8 @@ def for_decoding(params: Params, axes: Params, weights: str) -> Params:
     """
 
     def one(x, names):
-        inputs = 2 if names and names[0] == "heads" else 1
-        # Biases of heads have their axes, but nothing to be multiplied with.
-        if x.ndim <= inputs or names[0] not in _MULTIPLIED:
+        inputs = summed_dims(names, x.ndim)
+        if not inputs:
             return x if weights == "int8" else x.astype(weights)
         table = names[0] == "vocab"
         return linear.laid_out(x, inputs=inputs, table=table, dtype=weights)

@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from lmtasks.models import architectures
 from lmtasks.models import cache as caches
+from lmtasks.models import soft as vectors
 from lmtasks.models.config import TransformerConfig
 from lmtasks.types import Array
 from lmtasks.types import Batch
@@ -25,12 +26,14 @@ class Model:
         cfg: its shape.
         head: "lm" | "classify" | "tag" | "span" | "none".
         classes: C of a class head.
+        soft: vectors that are trained before the text.
     """
 
     architecture: str
     cfg: TransformerConfig
     head: str = "lm"
     classes: int = 0
+    soft: vectors.Soft = vectors.Soft()
 
     def __post_init__(self):
         if self.architecture == "encoder_decoder" and self.cfg.parallel:
@@ -38,11 +41,26 @@ class Model:
                 "model.parallel=True leaves no place for cross-attention; use it with "
                 "an encoder or a decoder"
             )
+        kind = self.cfg.positions.kind
+        if kind == "disentangled" and self.architecture != "encoder":
+            raise ValueError(
+                "model.positions.kind='disentangled' looks both ways; use it with an "
+                f"encoder, not with architecture={self.architecture!r}"
+            )
+
+        if self.soft.kind == "prefix" and (
+            self.cfg.scan_layers or kind == "disentangled"
+        ):
+            key = "scan_layers" if self.cfg.scan_layers else "positions.kind"
+            raise ValueError(
+                f"soft.kind='prefix' gives each layer keys and values, which model.{key}="
+                f"{self.cfg.scan_layers or kind!r} has no place for; use 'prompt'"
+            )
 
     def module(self, train: bool = False) -> nn.Module:
         """Return the linen module; `train` turns dropout on."""
         kind = architectures.MODULES[self.architecture]
-        return kind(self.cfg, self.head, self.classes, train)
+        return kind(self.cfg, self.head, self.classes, train, self.soft)
 
     def init(self, rng: Array) -> Params:
         """Return fresh parameters, float32, wrapped in their logical axes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing
 
 import jax
@@ -11,6 +12,7 @@ from flax import linen as nn
 from flax import struct
 
 from lmtasks.layers import attention
+from lmtasks.layers import disentangled
 from lmtasks.layers import embed
 from lmtasks.layers import linear
 from lmtasks.layers import mlp
@@ -42,10 +44,13 @@ class Layer:
 
 @struct.dataclass
 class Shared:
-    """What all layers share: visibility, position bias, and the encoder's output."""
+    """What all layers share: visibility, position bias or the embedded distances of
+    disentangled attention, and the encoder's output.
+    """
 
     sight: attention.Visibility
     bias: Array | None = None
+    distances: Array | None = None
     memory: Array | None = None
     cross_sight: attention.Visibility | None = None
 
@@ -58,6 +63,7 @@ class Block(nn.Module):
     residual_scale: float = 1.0
     train: bool = False
     keep: bool = False
+    first: bool = False
 
     @nn.compact
     def __call__(self, x: Array, layer: Layer, shared: Shared):
@@ -67,6 +73,9 @@ class Block(nn.Module):
         kept: dict[str, typing.Any] = {"own": None, "context": None}
 
         def self_attention(h):
+            if shared.distances is not None:
+                module = disentangled.Attention(c, self.train, name="attn")
+                return module(h, shared.sight, shared.distances)
             out, kept["own"] = attention.Attention(
                 c, self.residual_scale, self.train, name="attn"
             )(h, shared.sight, layer=layer, bias=shared.bias, cached=layer.own)
@@ -99,7 +108,7 @@ class Block(nn.Module):
         return x, (kept["own"], kept["context"]) if self.keep else None
 
     def _norm(self, name, x):
-        return norms.Norm(self.cfg.norm.kind, self.cfg.norm.eps, name=name)(x)
+        return norms.of(self.cfg, name)(x)
 
     def _drop(self, h):
         if not (self.train and self.cfg.dropout):
@@ -108,7 +117,10 @@ class Block(nn.Module):
 
     def _residual(self, x, name, sublayer):
         at = self.cfg.norm.at
-        h = self._norm(f"{name}_norm", x) if at in ("pre", "sandwich") else x
+        before = at in ("pre", "sandwich")
+        if name == "attn" and self.first and not self.cfg.norm.first:
+            before = False
+        h = self._norm(f"{name}_norm", x) if before else x
         h = sublayer(h)
         if at in ("sandwich", "output"):
             h = self._norm(f"{name}_out_norm", h)
@@ -150,14 +162,16 @@ class Stack(nn.Module):
         c = self.cfg
         inputs = embed.Inputs(c, self.train, name="inputs")
         x = inputs(x, shared.sight.q_positions, token_types)
-        shared = shared.replace(bias=self._bias(shared.sight))
+        shared = shared.replace(
+            bias=self._bias(shared.sight), distances=self._distances()
+        )
         if c.scan_layers:
             assert slot is None and not keep, "decode from per-layer parameters"
             x, kept = self._scan(x, shared), None
         else:
             x, kept = self._unrolled(x, shared, slot, own, context, keep)
         if c.norm.final and c.norm.at != "post":
-            x = norms.Norm(c.norm.kind, c.norm.eps, name="norm")(x)
+            x = norms.of(c, "norm")(x)
         return x, kept
 
     def _bias(self, sight):
@@ -172,6 +186,15 @@ class Stack(nn.Module):
         )
         q, k = sight.q_positions, sight.k_positions
         return places.relative_bias(table, q, k, causal=self.causal, limit=p.distance)
+
+    def _distances(self):
+        """Return the normed table of distances [2 R, D] of disentangled attention."""
+        c, p = self.cfg, self.cfg.positions
+        if p.kind != "disentangled":
+            return None
+        shape, axes = (2 * p.buckets, c.width), ("buckets", "embed")
+        table = linear.weight(self, "distances", shape, axes, std=c.init_std)
+        return norms.of(c, "distances_norm")(table.astype(c.dtype))
 
     def _block(self, **fields):
         kind = Block
@@ -204,7 +227,7 @@ class Stack(nn.Module):
                 context=context[i] if context else None,
             )
             if block is None or not self.cfg.shared_layers:
-                block = kind(**fields, name=f"layers_{i}")
+                block = kind(**fields, first=i == 0, name=f"layers_{i}")
             x, one = block(x, layer, shared)
             kept.append(one)
         return x, tuple(kept) if keep else None
@@ -237,8 +260,11 @@ def layer_numbers(cfg: TransformerConfig, depth: int):
     if cfg.positions.kind != "rotary":
         return windows, None
     bases = cfg.positions.base
-    frequencies = [
-        places.inverse_frequencies(cfg.positions, cfg.head_dim, bases[i % len(bases)])
-        for i in range(depth)
-    ]
+    scaled = cfg.positions.scaled
+    plain = dataclasses.replace(cfg.positions, scaling="")
+    frequencies = []
+    for i in range(depth):
+        positions = cfg.positions if scaled[i % len(scaled)] else plain
+        base = bases[i % len(bases)]
+        frequencies.append(places.inverse_frequencies(positions, cfg.head_dim, base))
     return windows, frequencies

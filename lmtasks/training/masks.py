@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +21,14 @@ def name_of(path) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
+def weight_of(name: str) -> str:
+    """Return the name of the weight that "a/b/c" is, or is a part of (LowRank)."""
+    return re.sub(r"/(base|a|b)$", "", name)
+
+
 def is_table(name: str) -> bool:
     """Return whether a parameter is a lookup table."""
+    name = weight_of(name)
     return name.split("/")[-1] in TABLES or "embedding" in name
 
 
@@ -53,33 +60,48 @@ def layers_of(name: str, leaf) -> np.ndarray | None:
     return np.arange(leaf.shape[0]) if stacked else None
 
 
-def freeze_mask(params: Params, patterns: tuple[str, ...]) -> Params:
-    """Return a tree of bools: True where a pattern is found in "a/b/c".
+def matching(
+    names: Sequence[str], patterns: Sequence[str], what: str = "freeze"
+) -> set[str]:
+    """Return the names in which a pattern is found; `what` the patterns are for.
 
     Args:
-        params: nested dicts of arrays.
+        names: paths "a/b/c".
         patterns: regular expressions, tried with `re.search`.
+        what: begins the error, "freeze" or a config key.
 
     Raises:
         ValueError: a pattern is no regular expression or matches nothing.
     """
-    flat, tree = jax.tree_util.tree_flatten_with_path(params)
-    names = [name_of(path) for path, _ in flat]
-    frozen = set()
+    found = set()
     for pattern in patterns:
         try:
             hits = {name for name in names if re.search(pattern, name)}
         except re.error as error:
-            message = f"freeze pattern {pattern!r} is no regular expression: {error}."
+            message = f"{what} pattern {pattern!r} is no regular expression: {error}."
             raise ValueError(message) from error
         if not hits:
             near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.0)
             raise ValueError(
-                f"freeze pattern {pattern!r} matches none of {len(names)} parameters; "
+                f"{what} pattern {pattern!r} matches none of {len(names)} parameters; "
                 f"the nearest are {', '.join(near)}."
             )
-        frozen |= hits
-    return jax.tree.unflatten(tree, [name in frozen for name in names])
+        found |= hits
+    return found
+
+
+def freeze_mask(
+    params: Params, patterns: Sequence[str], what: str = "freeze"
+) -> Params:
+    """Return a tree of bools: True where a pattern is found in "a/b/c".
+
+    Parts of an adapted weight go by the weight's name. Arguments and errors as of
+    `matching`.
+    """
+    flat, tree = jax.tree_util.tree_flatten_with_path(params)
+    names = [weight_of(name_of(path)) for path, _ in flat]
+    found = matching(list(dict.fromkeys(names)), patterns, what)
+    return jax.tree.unflatten(tree, [name in found for name in names])
 
 
 def split(params: Params, frozen: Params) -> tuple[Params, Params]:

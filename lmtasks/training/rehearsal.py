@@ -42,7 +42,10 @@ def describe(config: ConfigDict) -> str:
     for heading, rows in first_rows(run, read, 3):
         parts += [heading, "  " + view.as_line(rows)]
     parts += ["", "# data", read.summary, "", "# parameters"]
-    parts += [workdir.param_table(run.model, mesh), "# memory of the compiled step"]
+    parts += [
+        workdir.param_table(run.model, mesh, run.lora),
+        "# memory of the compiled step",
+    ]
     parts += [memory(run, mesh, read)]
     return "\n".join(parts)
 

@@ -32,7 +32,7 @@ def announce(
         run.tokenizer.save(path / "tokenizer.tmp")
         (path / "tokenizer.tmp").rename(path / "tokenizer")
     workdir.write_environment(path)
-    table = workdir.param_table(run.model, mesh)
+    table = workdir.param_table(run.model, mesh, run.lora)
     workdir.write_text(path / "params.txt", table)
     cell = f"{run.config.task}: {run.config.objective} on {run.config.architecture}"
     count = table.splitlines()[-1].split()[1]
