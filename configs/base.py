@@ -46,7 +46,7 @@ def base() -> ConfigDict:
 
     c.prompt = ConfigDict()
     c.prompt.text = ""  # how an example reads as text; "" = the task's
-    c.prompt.template = "plain"  # chat markers: plain | inst | chatml
+    c.prompt.template = "plain"  # chat markers: plain | inst | chatml | tokenizer
     c.prompt.label_norm = "sum"  # label words: sum | tokens | bytes | pmi
 
     c.model = model()
@@ -60,6 +60,21 @@ def base() -> ConfigDict:
     c.train.accumulate = 1  # micro-batches of a step
     c.train.ema = 0.0  # decay of the averaged parameters; 0 = off
     c.train.freeze = ()  # regular expressions over parameter paths
+
+    c.train.only = ()  # regular expressions too: train nothing but these
+
+    c.lora = ConfigDict()
+    c.lora.rank = 0  # of adapters beside frozen weights; 0 = off
+    c.lora.alpha = 16.0  # their product is multiplied by alpha / rank
+    c.lora.dropout = 0.0  # on what an adapter reads
+    c.lora.rs = False  # alpha / sqrt(rank) instead
+    c.lora.targets = ("(attn|cross)/(query|value)$",)  # regular expressions: weights
+    c.lora.also = ()  # regular expressions: trained in full beside them
+
+    c.soft = ConfigDict()
+    c.soft.kind = ""  # trained vectors before the text: "" | prompt | prefix
+    c.soft.length = 20  # how many of them
+    c.soft.also = ()  # regular expressions: trained in full beside them
 
     c.optim = ConfigDict()
     c.optim.name = "adamw"  # adamw | adafactor | sgd | lion | muon
@@ -175,11 +190,16 @@ def model() -> ConfigDict:
     m.embed_norm = flag()  # norm after the embeddings
     m.embed_scale = number()  # multiplies the embeddings
     m.embed_dim = integer()  # narrower token table; 0 = width
+    m.embed_inputs = flag()  # positions and types as narrow, projected with them
     m.tied = flag()  # the head shares the token table
     m.head_scale = number()  # multiplies the last hidden state
     m.head_bias = flag()  # bias over the vocabulary
     m.head_transform = flag()  # dense, activation, norm before the vocabulary
-    m.pooler = flag()  # dense and tanh before a class head
+    m.pooler = flag()  # dense and activation before a class head
+    m.pooler_activation = text()  # tanh relu gelu
+    m.pooler_norm = flag()  # norm after them
+    m.head_dense_bias = flag()  # bias of pooler and transform
+    m.class_bias = flag()  # bias of a class head
     m.logit_soft_cap = number()  # cap * tanh(logits / cap); 0 = off
     m.parallel = flag()  # attention and feed-forward side by side
     m.shared_layers = flag()  # one layer applied L times
@@ -208,9 +228,11 @@ def model() -> ConfigDict:
     m.norm.at = text()  # pre | post | sandwich | output
     m.norm.eps = number()  # added to the variance
     m.norm.final = flag()  # after the last layer
+    m.norm.bias = flag()  # of kind layer
+    m.norm.first = flag()  # before the attention of the first layer
 
     m.positions = ConfigDict()
-    m.positions.kind = text()  # learned sinusoidal rotary t5 alibi none
+    m.positions.kind = text()  # learned sinusoidal rotary t5 alibi disentangled none
     m.positions.size = integer()  # largest number of positions
     m.positions.offset = integer()  # first row of a learned table
     m.positions.base = many()  # rotary theta per layer, cycled
@@ -220,8 +242,9 @@ def model() -> ConfigDict:
     m.positions.low = number()  # low frequency factor
     m.positions.high = number()  # high frequency factor
     m.positions.original = integer()  # length trained on before scaling
-    m.positions.buckets = integer()  # of T5's bias
-    m.positions.distance = integer()  # largest distance of T5's bias
+    m.positions.scaled = many()  # which layers are scaled, cycled
+    m.positions.buckets = integer()  # of relative distances
+    m.positions.distance = integer()  # largest relative distance
     return m
 
 

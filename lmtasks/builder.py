@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from lmtasks import checks
 from lmtasks import decoding
 from lmtasks import presets
+from lmtasks import pretrained
 from lmtasks import schema
 from lmtasks import tasks
 from lmtasks import tokenizers
@@ -26,12 +27,15 @@ from lmtasks.data import pack
 from lmtasks.data import sources
 from lmtasks.decode import constraints
 from lmtasks.decode import plan
+from lmtasks.hf import reading
 from lmtasks.models import model as models
+from lmtasks.models import soft
 from lmtasks.objectives import base as objectives
 from lmtasks.objectives import classify
 from lmtasks.objectives import clm
 from lmtasks.objectives import generate
 from lmtasks.tasks import base as task_base
+from lmtasks.training import lora as loras
 from lmtasks.training import optim as optimizers
 from lmtasks.training import parallel
 
@@ -44,7 +48,7 @@ class Run:
         config: the resolved config; labels found in the data are written into it.
         task, tokenizer, objective, model: the four parts of a cell.
         data: options of the sources. optim, mesh, decode: as named.
-        tables: what the run's texts may be.
+        tables: what the run's texts may be. lora: its adapters.
     """
 
     config: ConfigDict
@@ -57,6 +61,7 @@ class Run:
     parallel: parallel.Parallel
     decode: plan.Decode
     tables: constraints.Tables = constraints.Tables()
+    lora: loras.Lora = loras.Lora()
 
 
 def build(config: ConfigDict, folder: str | None = None) -> Run:
@@ -72,6 +77,7 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     """
     config = config.copy_and_resolve_references()
     checks.check_values(config)
+    pretrained.derive(config, folder)
     checks.check_init(config)
     task = task_of(config)
     name = config.objective or default_objective(task, config.architecture)
@@ -82,6 +88,7 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     decode = decoding.plan_of(config)
     optim = typed(optimizers.Optim, config.optim)
     mesh = typed(parallel.Parallel, config.parallel)
+    lora, vectors = typed(loras.Lora, config.lora), typed(soft.Soft, config.soft)
     cfg = presets.shape_of(config)  # checked before any data is read
     optimizers.schedule(optim, config.train.steps)
     if task.kind is kinds.Labelled and not task.labels:
@@ -90,13 +97,15 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     decode = dataclasses.replace(decode, stop_ids=decoding.stop_ids(config, tokenizer))
     objective = objective_of(name, config, task, decode)
     model = presets.model_of(config, cfg, objective, tokenizer)
+    model = dataclasses.replace(model, soft=vectors)
+    if lora.rank:
+        loras.like(model, lora)  # a target that matches nothing is found here
     tables = constraints.Tables()
     if model.head == "lm":
         decoding.check_size(decode, model.cfg.vocab)
         tables = decoding.tables_of(config, task, decode, objective, tokenizer, model)
-    return Run(
-        config, task, tokenizer, objective, model, options, optim, mesh, decode, tables
-    )
+    parts = (task, tokenizer, objective, model, options, optim, mesh, decode)
+    return Run(config, *parts, tables, lora)
 
 
 def typed(cls, section: ConfigDict):
@@ -204,13 +213,22 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
     """Return the work directory's tokenizer, that of `init`, the one at a path, or a
     trained one; it knows the template's markers.
     """
-    template = chat.TEMPLATES[config.prompt.template]
+    template = chat.template_of(config.prompt.template)
     places = [pathlib.Path(f) / "tokenizer" for f in (folder, config.init) if f]
     path = next((str(p) for p in places if p.exists()), config.tokenizer.path)
-    if path:
-        found = tokenizers.load(path)
+    published = not path and config.init and reading.is_checkpoint(config.init)
+    if path or published:
+        found = (
+            pretrained.tokenizer_of(config.init) if published else tokenizers.load(path)
+        )
+        chat.check(template, found)
         missing = [m for m in template.marks if m not in found.names]
         return tokenizers.extend(found, extra=missing) if missing else found
+    if template.own:
+        raise ValueError(
+            "prompt.template='tokenizer' needs a published tokenizer with a chat "
+            "template; set tokenizer.path, or use another prompt.template"
+        )
     if config.tokenizer.kind == "byte":
         return tokenizers.train("byte", (), extra=template.marks)
     records = records_of(task, "train", options)
@@ -238,7 +256,7 @@ def objective_of(name: str, config: ConfigDict, task, decode: plan.Decode):
         source_length=config.data.source_length,
         labels=task.labels,
         prompt=task.prompt,
-        template=chat.TEMPLATES[config.prompt.template],
+        template=chat.template_of(config.prompt.template),
         label_smoothing=config.loss.label_smoothing,
         z_loss=config.loss.z_loss,
     )

@@ -36,7 +36,7 @@ def check_values(config: ConfigDict) -> None:
     choices = {
         "data.on_error": ("raise", "skip"), "data.on_long": features.ON_LONG,
         "eval.mode": ("min", "max"),
-        "prompt.template": tuple(chat.TEMPLATES),
+        "prompt.template": chat.NAMES,
         "prompt.label_norm": classify.LABEL_NORMS,
         "tokenizer.kind": tokenizers.KINDS,
     }  # fmt: skip
@@ -64,6 +64,12 @@ def check_values(config: ConfigDict) -> None:
             f"train.batch_size={config.train.batch_size} is not divisible by "
             f"train.accumulate={config.train.accumulate}; change one of them"
         )
+    if config.train.only and (config.lora.rank or config.soft.kind):
+        section = "lora" if config.lora.rank else "soft"
+        raise ValueError(
+            f"train.only={tuple(config.train.only)!r}: with {section} only what it adds "
+            f"is trained; name more of it in {section}.also"
+        )
     if config.eval.xz and (config.objective or "clm") != "clm":
         raise ValueError("eval.xz compares plain text (objective clm); set it to False")
     if config.eval.ema and not config.train.ema:
@@ -71,14 +77,12 @@ def check_values(config: ConfigDict) -> None:
 
 
 def check_init(config: ConfigDict) -> None:
-    """Raise ValueError unless init is a work directory and the only tokenizer given."""
+    """Raise ValueError when a work directory as init is given another tokenizer."""
     path, init = config.tokenizer.path, config.init
-    if init and not (pathlib.Path(init) / "config.json").exists():
-        raise ValueError(
-            f"init={str(init)!r} is not a work directory: there is no config.json"
-        )
     own = pathlib.Path(init) / "tokenizer"
-    if init and path and pathlib.Path(path).resolve() != own.resolve():
+    if not (init and path and own.exists()):
+        return
+    if pathlib.Path(path).resolve() != own.resolve():
         raise ValueError(
             f"tokenizer.path={path!r}: init={init!r} brings its own tokenizer; leave "
             "tokenizer.path empty"

@@ -74,15 +74,18 @@ def model_of(config, cfg, objective, tokenizer) -> models.Model:
     if objective.writes:
         prompt = config.data.length if config.architecture == "decoder" else 1
         needed = max(needed, prompt + config.decode.max_tokens)
+    if config.soft.kind:
+        needed += config.soft.length
     if cfg.positions.kind == "learned" and needed > cfg.positions.size:
         if config.model.positions.size is None:  # a preset from scratch may grow
             positions = dataclasses.replace(cfg.positions, size=needed)
             cfg = dataclasses.replace(cfg, positions=positions)
             config.model.positions.size = needed  # stored: it is a parameter's shape
         else:
+            soft = f", soft.length={config.soft.length}" if config.soft.kind else ""
             raise ValueError(
                 f"model.positions.size={cfg.positions.size} is too small: data.length="
-                f"{config.data.length} (of prompts) and decode.max_tokens="
+                f"{config.data.length} (of prompts){soft} and decode.max_tokens="
                 f"{config.decode.max_tokens} need {needed} positions; lower one of them"
             )
     return models.Model(config.architecture, cfg, objective.head, objective.classes)

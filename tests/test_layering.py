@@ -12,10 +12,11 @@ LAYERS = (
     ("losses", "metrics", "tokenizers", "layers", "decode", "training.optim",
      "training.masks", "training.parallel", "training.track", "training.chips",
      "training.manifest"),
-    ("models", "families", "data"),
+    ("models", "families", "data", "hf"),
     ("objectives", "tasks"),
-    ("training.step", "training.arrays", "training.checkpoint", "training.restore",
-     "schema", "presets", "checks", "decoding", "builder"),
+    ("training.lora", "training.step", "training.arrays", "training.checkpoint",
+     "training.restore", "schema", "presets", "pretrained", "checks", "decoding", "builder", "hf.hub",
+     "hf.reading"),
     ("training", "api"),
     ("cli", "__main__", ""),
 )  # fmt: skip
@@ -167,7 +168,15 @@ def test_the_top_level_holds_its_fixed_names():
 
 
 def test_no_config_section_is_read_below_the_builder():
-    readers = {"schema", "presets", "checks", "decoding", "builder", "api"}
+    readers = {
+        "schema",
+        "presets",
+        "pretrained",
+        "checks",
+        "decoding",
+        "builder",
+        "api",
+    }
     for name, tree in modules().items():
         lowest = layer_of(name) < layer_of("builder")
         if name in readers or not lowest:

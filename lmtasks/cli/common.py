@@ -74,9 +74,14 @@ def config_of(spec: str | None, overrides, folder: str | None = None) -> ConfigD
                 else "give --config=FILE.py (see `lmtasks config --help`)"
             )
         config = schema.from_stored(stored)
+    override(config, overrides)
+    return config
+
+
+def override(config: ConfigDict, overrides) -> None:
+    """Apply [(key, text)] to a config."""
     for key, text in overrides:
         schema.override(config, key, text)
-    return config
 
 
 def used_run(argv: list[str], usage: str, **texts: str):

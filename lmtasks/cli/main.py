@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import keyword
 import os
 import pkgutil
 import signal
@@ -16,8 +17,15 @@ HELPERS = ("main", "common", "rows")
 
 def verbs() -> list[str]:
     """Return the names of all verbs."""
-    found = (m.name for m in pkgutil.iter_modules(cli.__path__))
+    # `import` is a keyword of Python: its module is import_.
+    found = (m.name.removesuffix("_") for m in pkgutil.iter_modules(cli.__path__))
     return sorted(name for name in found if name not in HELPERS)
+
+
+def _module(verb: str):
+    """Return the module of a verb."""
+    ending = "_" if keyword.iskeyword(verb) else ""
+    return importlib.import_module(f"lmtasks.cli.{verb}{ending}")
 
 
 def usage() -> str:
@@ -28,7 +36,7 @@ def usage() -> str:
         "Verbs:",
     ]
     for name in verbs():
-        module = importlib.import_module(f"lmtasks.cli.{name}")
+        module = _module(name)
         lines.append(f"  {name:10} {module.HELP}")
     lines += ["", "lmtasks VERB --help explains one. Start: lmtasks train", ""]
     lines[-2] += " --config=quickstart --workdir=runs/quickstart"
@@ -64,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 2
     try:
-        return importlib.import_module(f"lmtasks.cli.{verb}").main(argv[1:]) or 0
+        return _module(verb).main(argv[1:]) or 0
     except BrokenPipeError:
         # The reader (head, less) has closed the pipe: nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -175,6 +175,8 @@ def take_params(folder: str, params, mesh, note) -> dict:
         raise ValueError(f"init={folder!r} has no parameter that fits this model")
     fresh = sorted(mine.keys() - fits)
     note(f"init: {len(fits)} of {len(mine)} parameters from {folder}, step {step}")
+    if left := sorted(theirs.keys() - mine.keys()):
+        note(f"init: left out, not in this model: {', '.join(left)}")
     if fresh:
         note(f"init: fresh parameters: {', '.join(fresh)}")
     taken = {k: theirs[k] if k in fits else mine[k] for k in mine}

@@ -21,6 +21,7 @@ from lmtasks.training import checkpoint
 from lmtasks.training import chips
 from lmtasks.training import evaluate
 from lmtasks.training import feed
+from lmtasks.training import imports
 from lmtasks.training import parallel
 from lmtasks.training import report
 from lmtasks.training import runtime
@@ -189,7 +190,10 @@ class Trainer:
 
     def _lines(self) -> list[str]:
         """Return what there is to say about the data."""
+        like = begin.like_state(self.run, self.recipe, self.mesh)
         lines = [self.feed.summary]
+        if trained := begin.summary(self.recipe, like):
+            lines.append(trained)
         if not self.split:
             lines.append("no validation split: nothing is evaluated")
         if self.split:
@@ -214,10 +218,15 @@ class Trainer:
 
     def _restore_or_start(self):
         like = begin.like_state(self.run, self.recipe, self.mesh)
+        start = (self.run, self.recipe, self.mesh, like, self.progress.note)
+        if imports.untrained(self.path):
+            kept = imports.kept(self.run, self.path, self.mesh)
+            return begin.fresh_state(*start, kept), 0
         found = self.checkpoints.restore(like)
         if found is None:
-            note = self.progress.note
-            return begin.fresh_state(self.run, self.recipe, self.mesh, like, note), 0
+            if self.chief and self.config.init:
+                imports.keep_origin(self.config.init, self.path)
+            return begin.fresh_state(*start), 0
         state, meta, step = found
         if meta["data"] != self.feed.fingerprint:
             raise ValueError(

@@ -17,6 +17,7 @@ from lmtasks import builder
 from lmtasks import schema
 from lmtasks.models import model as models
 from lmtasks.training import checkpoint
+from lmtasks.training import lora as loras
 from lmtasks.training import parallel
 from lmtasks.training import restore
 from lmtasks.types import Params
@@ -45,8 +46,12 @@ def open_new(folder: str) -> pathlib.Path:
 
 def write_config(path: pathlib.Path, config: ConfigDict) -> None:
     """Write config.json whole or not at all."""
-    text = json.dumps(config.to_dict(), indent=1, sort_keys=True) + "\n"
-    write_text(path / "config.json", text)
+    write_json(path / "config.json", config.to_dict())
+
+
+def write_json(path: pathlib.Path, value) -> None:
+    """Write a json file whole or not at all."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -136,11 +141,10 @@ def note_changes(path: pathlib.Path, stored: dict, config: dict, note) -> None:
             out.write(json.dumps(row) + "\n")
 
 
-def like_params(model: models.Model, mesh) -> Params:
-    """Return the parameters as shapes with shardings."""
-    boxed = jax.eval_shape(model.init, jax.random.key(0))
-    shapes = models.unbox(boxed)
-    shardings = parallel.param_shardings(mesh, models.logical_axes(model), shapes)
+def like_params(model: models.Model, mesh, lora: loras.Lora = loras.NONE) -> Params:
+    """Return the parameters, with adapters, as shapes with shardings."""
+    shapes, axes = loras.like(model, lora)
+    shardings = parallel.param_shardings(mesh, axes, shapes)
     return jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
         shapes,
@@ -173,12 +177,12 @@ def best(folder: str) -> int:
     return step
 
 
-def param_table(model: models.Model, mesh) -> str:
+def param_table(model: models.Model, mesh, lora: loras.Lora = loras.NONE) -> str:
     """Return the parameters as a table: path, shape, logical axes, mesh axes, bytes
     on each device.
     """
-    like = like_params(model, mesh)
-    logical = models.logical_axes(model)
+    like = like_params(model, mesh, lora)
+    _, logical = loras.like(model, lora)
     rows = [("parameter", "shape", "logical axes", "mesh axes", "bytes/device")]
     total = 0
     flat = jax.tree_util.tree_flatten_with_path(like)[0]
@@ -217,10 +221,13 @@ def load_run(folder: str, config: ConfigDict | None = None) -> builder.Run:
 
 
 def restore_for_use(folder: str, run: builder.Run, mesh, step: int | None, part: str):
-    """Return (parameters, step) of a work directory, verified."""
+    """Return (parameters, step) of a work directory, verified; adapters are merged."""
     newest(folder)  # says so when there is none
-    like = like_params(run.model, mesh)
+    like = like_params(run.model, mesh, run.lora)
     params, _, chosen = checkpoint.restore_params(
         pathlib.Path(folder) / "checkpoints", like, step, part=part
     )
-    return params, chosen
+    if not run.lora.rank:
+        return params, chosen
+    shardings = jax.tree.map(lambda x: x.sharding, like_params(run.model, mesh))
+    return jax.jit(loras.merge, out_shardings=shardings)(params), chosen

@@ -1,0 +1,168 @@
+"""Parameters from a checkpoint directory, and work directories made of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shutil
+from collections.abc import Callable
+
+import jax
+from ml_collections import ConfigDict
+
+from lmtasks import builder
+from lmtasks.hf import names
+from lmtasks.hf import reading
+from lmtasks.models import layout
+from lmtasks.models import model as models
+from lmtasks.models import soft
+from lmtasks.tokenizers import published
+from lmtasks.training import checkpoint
+from lmtasks.training import parallel
+from lmtasks.training import restore
+from lmtasks.training import workdir
+from lmtasks.types import Array
+from lmtasks.types import Params
+
+# Folder of a work directory with the small files of the checkpoint it came from.
+ORIGIN = "pretrained"
+_SMALL = ("config.json", "generation_config.json")
+
+
+def params_of(
+    run: builder.Run, mesh, key: Array, note: Callable[[str], None]
+) -> Params:
+    """Return the run's parameters from the checkpoint directory config.init.
+
+    Heads and soft prompts that it does not have are drawn, and named.
+
+    Args:
+        run: whose model was derived from that checkpoint.
+        mesh: where the parameters go.
+        key: draws what is new.
+        note: is told what was taken, drawn and left.
+    """
+    found = reading.open_checkpoint(run.config.init)
+    whole = run.model.for_decoding()
+    plain = dataclasses.replace(whole, soft=soft.Soft())
+    like = workdir.like_params(plain, mesh)
+    flat, matched = reading.read_params(found, plain, like)
+    missing = sorted(names.flat(workdir.like_params(whole, mesh)).keys() - flat.keys())
+    flat |= _drawn(whole, mesh, key, missing)
+    _say(found, matched, missing, note)
+    params = nest(flat)
+    if run.model.cfg.scan_layers:
+        params = layout.stack_layers(params)
+    like = workdir.like_params(run.model, mesh)
+    return jax.tree.map(lambda x, p: jax.device_put(x, p.sharding), params, like)
+
+
+def _drawn(model: models.Model, mesh, key: Array, paths: list[str]) -> dict:
+    """Return {path: array} of new parameters; no others are made."""
+    like = names.flat(workdir.like_params(model, mesh))
+    with jax.set_mesh(mesh), parallel.rules():
+        draw = jax.jit(
+            lambda k: {p: names.flat(models.unbox(model.init(k)))[p] for p in paths},
+            out_shardings={p: like[p].sharding for p in paths},
+        )
+        return draw(key) if paths else {}
+
+
+def _say(found, matched, missing, note):
+    note(
+        f"init: {len(matched.there)} tensors of {found.kind} ({found.dtype}) from "
+        f"{found.weights.where}"
+    )
+    if missing:
+        note(f"init: fresh parameters: {', '.join(missing)}")
+    if matched.unused:
+        note(f"init: heads this run does not have: {', '.join(matched.unused)}")
+    if found.unread:
+        note(
+            f"init: keys of config.json that are not understood and may matter: "
+            f"{', '.join(found.unread)}"
+        )
+
+
+def nest(flat: dict) -> dict:
+    """Return nested dicts of {"a/b/c": leaf}."""
+    tree: dict = {}
+    for path, leaf in flat.items():
+        *parents, last = path.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = leaf
+    return tree
+
+
+def keep_origin(folder: str, path: pathlib.Path) -> None:
+    """Copy the small files of a checkpoint directory into a work directory; those of
+    another work directory, where it has them, are passed on.
+    """
+    to, partial = path / ORIGIN, path / f"{ORIGIN}.tmp"
+    shutil.rmtree(partial, ignore_errors=True)
+    if not reading.is_checkpoint(folder):
+        if (pathlib.Path(folder) / ORIGIN).is_dir():
+            shutil.copytree(pathlib.Path(folder) / ORIGIN, partial)
+            shutil.rmtree(to, ignore_errors=True)
+            partial.rename(to)
+        return
+    found = reading.open_checkpoint(folder)
+    partial.mkdir(parents=True)
+    workdir.write_json(partial / "config.json", dict(found.values))
+    for file in published.published_files(found.folder):
+        shutil.copyfile(file, partial / file.name)
+    for name in _SMALL[1:]:
+        if (found.folder / name).is_file():
+            shutil.copyfile(found.folder / name, partial / name)
+    workdir.write_json(partial / "import.json", {"dtype": found.dtype})
+    shutil.rmtree(to, ignore_errors=True)
+    partial.rename(to)
+
+
+def make(
+    config: ConfigDict, path: pathlib.Path, note: Callable[[str], None]
+) -> builder.Run:
+    """Write the work directory of a checkpoint directory, config.init; return its run.
+
+    Raises:
+        ValueError: the checkpoint or the config cannot work.
+    """
+    run = builder.build(config)
+    mesh = parallel.make_mesh(run.parallel)
+    key = jax.random.split(jax.random.key(run.config.seed))[0]
+    params = params_of(run, mesh, key, note)
+    keep_origin(run.config.init, path)
+    run.config.init = ""
+    write_workdir(run, params, path, {"from": str(config.init)})
+    return run
+
+
+def write_workdir(
+    run: builder.Run, params: Params, path: pathlib.Path, about: dict
+) -> None:
+    """Write a work directory of parameters that were not trained here: step 0."""
+    workdir.write_config(path, run.config)
+    run.tokenizer.save(path / "tokenizer")
+    workdir.write_environment(path)
+    mesh = parallel.make_mesh(run.parallel)
+    workdir.write_text(path / "params.txt", workdir.param_table(run.model, mesh))
+    meta = {"imported": about, "versions": workdir.versions()}
+    with checkpoint.Checkpoints(path / "checkpoints", asynchronous=False) as saved:
+        saved.save(0, {"params": params}, meta)
+
+
+def kept(run: builder.Run, path: pathlib.Path, mesh) -> Params:
+    """Return the parameters of a work directory that was not trained yet."""
+    like = workdir.like_params(run.model, mesh)
+    return checkpoint.restore_params(path / "checkpoints", like, 0)[0]
+
+
+def untrained(path: pathlib.Path) -> bool:
+    """Return whether the newest checkpoint is parameters alone, without a state."""
+    folder = path / "checkpoints"
+    found = restore.steps(folder)
+    if found[-1:] != [0]:
+        return False
+    return "imported" in restore.about(folder, 0)["meta"]
