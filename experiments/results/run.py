@@ -39,7 +39,9 @@ def runs_of(family: str) -> dict[str, dict]:
         return {f"shakespeare-{s}": _shakespeare(s) for s in SEEDS}
     if family == "lm":
         return {"lm-0": _lm(0)}
-    raise SystemExit(f"no family {family!r}: sst2, ag_news, shakespeare, lm")
+    if family == "stories":
+        return _stories()
+    raise SystemExit(f"no family {family!r}: sst2, ag_news, shakespeare, lm, stories")
 
 
 def _run(config: str, folder: str, seed: int) -> dict:
@@ -60,6 +62,39 @@ def _shakespeare(seed: int) -> dict:
 def _lm(seed: int) -> dict:
     train = ["--config.data.dir=$RUNS/text/lm", f"--config.seed={seed}"]
     return {"config": "wikitext2", "train": train, "eval": ["--split=test"]}
+
+
+def _stories() -> dict[str, dict]:
+    """Return runs that start from a pretrained model: as it is, tuned whole, and tuned
+    by adapters of every projection. One setting each, not searched for.
+    """
+    text = ["--config.data.dir=$DATA/lm/tinyshakespeare", "--config.data.length=256"]
+    tune = [
+        "--config.architecture=decoder",
+        "--config.init=$WEIGHTS",
+        *text,
+        "--config.train.steps=200",
+        "--config.train.batch_size=16",
+        "--config.eval.every=100",
+        "--config.decode.samples=0",
+    ]
+    lora = ["--config.lora.rank=8", "--config.lora.targets=('attn/.*','mlp/.*')"]
+    rate = "--config.optim.learning_rate="
+    test = ["--split=test"]
+    best = [*test, "--step=best"]
+    config = "own:tiny_shakespeare"
+    return {
+        "stories-as-it-is": {
+            "import": ["--from=$WEIGHTS", f"--config={config}", *tune[:1], *text],
+            "config": config, "train": [], "eval": test,
+        },
+        "stories-whole": {
+            "config": config, "train": [*tune, f"{rate}2e-3"], "eval": best,
+        },
+        "stories-lora": {
+            "config": config, "train": [*tune, *lora, f"{rate}1e-2"], "eval": best,
+        },
+    }  # fmt: skip
 
 
 def write_texts(data: pathlib.Path, runs: pathlib.Path) -> None:
@@ -94,12 +129,14 @@ def articles(text: str) -> list[str]:
     return ["".join(lines) for lines in out if "".join(lines).strip()]
 
 
-def run(name: str, about: dict, data: pathlib.Path, runs: pathlib.Path) -> dict:
-    """Train and evaluate one run; return its row."""
-    places = {"$DATA": str(data), "$RUNS": str(runs)}
+def run(name: str, about: dict, places: dict[str, str], runs: pathlib.Path) -> dict:
+    """Train (or import) and evaluate one run; return its row."""
+    places = {**places, "$RUNS": str(runs)}
     folder = runs / name
     train = ["train", f"--config={about['config']}", f"--workdir=$RUNS/{name}"]
     commands = [train + about["train"]]
+    if "import" in about:
+        commands = [["import", f"--workdir=$RUNS/{name}", *about["import"]]]
     if about["eval"]:
         commands.append(["eval", f"--workdir=$RUNS/{name}", *about["eval"]])
     seconds = []
@@ -158,8 +195,10 @@ def main() -> None:
         "--runs", type=pathlib.Path, default=pathlib.Path("runs/results")
     )
     parser.add_argument("--again", default="")
+    parser.add_argument("--weights", type=pathlib.Path, default=pathlib.Path("."))
     given = parser.parse_args()
     data, runs = given.data.absolute(), given.runs.absolute()
+    places = {"$DATA": str(data), "$WEIGHTS": str(given.weights.absolute())}
     runs.mkdir(parents=True, exist_ok=True)
     write_texts(data, runs)
     path = HERE / f"{given.family}.jsonl"
@@ -167,11 +206,11 @@ def main() -> None:
     recorded = {row["run"]: row["metrics"] for row in done}
     for name, about in runs_of(given.family).items():
         if given.again and name == given.again:
-            row = run(name, about, data, runs / "again")
+            row = run(name, about, places, runs / "again")
             same = row["metrics"] == recorded.get(name)
             print(f"{name}: {'equal, bit for bit' if same else 'DIFFERENT'}", row)
         elif not given.again and name not in recorded:
-            row = run(name, about, data, runs)
+            row = run(name, about, places, runs)
             with open(path, "a") as out:
                 out.write(json.dumps(row) + "\n")
             print(name, row["wall_seconds"], "s", row["metrics"], flush=True)
