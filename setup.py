@@ -46,6 +46,7 @@ setuptools.setup(
         "cuda12": ["jax[cuda12]"],
         "tpu": ["jax[tpu]"],
         "test": ["hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff"],
+        "hub": ["huggingface_hub"],
         "bench": PEER,
         "parity": PEER,
     },

@@ -19,7 +19,7 @@ def base() -> ConfigDict:
     c.architecture = "decoder"  # encoder | decoder | encoder_decoder
     c.objective = ""  # clm | generate | classify; "" = what fits the task
     c.seed = 0  # of parameters, data order and dropout
-    c.init = ""  # work directory whose parameters the run starts from
+    c.init = ""  # where parameters come from: a work or a checkpoint directory
 
     c.data = ConfigDict()
     c.data.dir = ""  # folder of local files or of a prepared TFDS directory

@@ -62,6 +62,12 @@ def _given(section: ConfigDict) -> dict:
 def model_of(config, cfg, objective, tokenizer) -> models.Model:
     """Return the model with its vocabulary and head set, and lengths checked."""
     vocab = config.model.vocab
+    if config.init and vocab is not None and vocab < tokenizer.size:
+        raise ValueError(
+            f"init={config.init!r} has a table of {vocab} rows and the tokenizer "
+            f"{tokenizer.size} pieces: both are of one checkpoint, or the prompt template "
+            "adds markers; take its own tokenizer and prompt.template='plain'"
+        )
     if vocab is not None and vocab < tokenizer.size:
         raise ValueError(
             f"model.vocab={vocab} is smaller than the tokenizer's {tokenizer.size} "

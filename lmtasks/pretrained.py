@@ -46,12 +46,13 @@ def derive(config: ConfigDict, folder: str | None) -> None:
         _derive(config, reading.open_checkpoint(config.init))
         return
     values = _stored(config.init)
-    if values is None:
+    if not isinstance(values, dict) or "model" not in values:
+        found = "there is no" if values is None else "'model' and 'model_type' lack in"
         raise ValueError(
             f"init={config.init!r} is neither a work directory nor a checkpoint "
-            "directory: there is no config.json"
+            f"directory: {found} config.json; give one of the two"
         )
-    if _unset(config.model) and "model" in values:
+    if _unset(config.model):
         _take(config, values["model"])
 
 

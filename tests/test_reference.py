@@ -60,12 +60,12 @@ def batch_of(name, model):
     return values.batch(model.cfg.token_types, model.architecture == "encoder_decoder")
 
 
-def difference(name, model, params, wanted="logits"):
+def difference(name, model, params, wanted="logits", reference=None):
     """Return the largest difference in units of the reference's deviation."""
     rows = batch_of(name, model)
     got = np.asarray(apply(model)(params, rows))
     there = rows["positions"] >= 0
-    reference = fixture(name)[2][wanted]
+    reference = fixture(name)[2][wanted] if reference is None else reference
     if model.head == "classify":  # one vector a row, of the first or the last token
         last = there.sum(1) - 1 if model.architecture == "decoder" else [0, 0]
         got, there = got[np.arange(2), last], np.ones(2, bool)

@@ -142,8 +142,7 @@ def write(cfg: TransformerConfig, kind: str) -> dict:
     del found["hidden_act"]
     found |= {
         "hidden_activation": "gelu_pytorch_tanh",
-        # "** -2" of a root comes back as a whole number only when rounded.
-        "query_pre_attn_scalar": round(cfg.attention.scale**-2, 6),
+        "query_pre_attn_scalar": _whole(cfg.attention.scale**-2),
         "attn_logit_softcapping": cfg.attention.soft_cap or None,
         "final_logit_softcapping": cfg.logit_soft_cap or None,
         "sliding_window": max(windows) or 4096,
@@ -152,6 +151,11 @@ def write(cfg: TransformerConfig, kind: str) -> dict:
     if kind == "gemma3_text":
         found["rope_parameters"] = rope.parameters_by_type(cfg, windows)
     return found
+
+
+def _whole(x: float) -> float:
+    """Return a number that was whole before its root was taken as an int."""
+    return round(x) if abs(x - round(x)) < 1e-6 * x else x
 
 
 def tensors(cfg: TransformerConfig, kind: str, head: str) -> list[table.Tensor]:

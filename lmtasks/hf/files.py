@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pathlib
+import shlex
 import typing
 from collections.abc import Mapping
 
@@ -20,6 +21,7 @@ _DTYPES = {
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 MSGPACK = "flax_model.msgpack"
+_END = ".safetensors"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
@@ -103,10 +105,9 @@ def find(folder: pathlib.Path) -> Weights:
     pickled = sorted(p.name for p in folder.iterdir() if p.suffix in _PICKLED)
     if pickled:
         raise ValueError(
-            f"{folder / pickled[0]} is pickled: loading it could run any code. Convert "
-            'it where you trust it: python -c "import transformers as t; '
-            f"t.{_class_of(folder)}.from_pretrained('{folder}')"
-            f".save_pretrained('{folder}-safe')\""
+            f"{folder / pickled[0]} is pickled, so that loading it could run any code; "
+            f"convert it where you trust it, {_conversion(folder)}, and copy the "
+            "tokenizer's files there"
         )
     raise ValueError(
         f"{folder} has no weights; a checkpoint directory holds {SINGLE}, or {INDEX} "
@@ -114,11 +115,17 @@ def find(folder: pathlib.Path) -> Weights:
     )
 
 
-def _class_of(folder: pathlib.Path) -> str:
+def _conversion(folder: pathlib.Path) -> str:
+    """Return the command that writes the folder's weights anew."""
     try:
-        return json.loads((folder / "config.json").read_text())["architectures"][0]
+        cls = json.loads((folder / "config.json").read_text())["architectures"][0]
     except (OSError, ValueError, LookupError, TypeError):
-        return "AutoModel"
+        cls = ""
+    # The name goes into a command: one that is more than a name is not repeated.
+    cls = cls if isinstance(cls, str) and cls.isidentifier() else "AutoModel"
+    old, new = json.dumps(str(folder)), json.dumps(f"{folder}-safe")
+    code = f"import transformers as t; t.{cls}.from_pretrained({old})"
+    return f"python -c {shlex.quote(f'{code}.save_pretrained({new})')}"
 
 
 def _open(path: pathlib.Path):
@@ -126,9 +133,21 @@ def _open(path: pathlib.Path):
     try:
         return safetensors.safe_open(path, framework="np")
     except safetensors.SafetensorError as error:
+        if _pickled(path):
+            raise ValueError(
+                f"{path} is a pickle by another name: loading it could run any code; "
+                "fetch the safetensors file"
+            ) from None
         raise ValueError(
             f"{path} is damaged or cut short ({error}); fetch it again"
         ) from None
+
+
+def _pickled(path: pathlib.Path) -> bool:
+    """Return whether a file begins as torch.save or pickle begins one."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+    return start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] <= b"\x05")
 
 
 def _joined(where: pathlib.Path, paths: list[pathlib.Path]) -> SafeTensors:
@@ -148,13 +167,34 @@ def _joined(where: pathlib.Path, paths: list[pathlib.Path]) -> SafeTensors:
     return SafeTensors(str(where), files, shapes, dtypes)
 
 
+def _weight_map(index: pathlib.Path) -> dict[str, str]:
+    """Return {name of a tensor: name of its file} of an index."""
+    try:
+        chosen = json.loads(index.read_text())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{index} is not valid json ({error}); fetch it again"
+        ) from None
+    chosen = chosen.get("weight_map") if isinstance(chosen, dict) else None
+    if not isinstance(chosen, dict) or not chosen:
+        raise ValueError(
+            f"{index} has no 'weight_map' that says which file holds a tensor; fetch "
+            "it again"
+        )
+    for part in chosen.values():
+        name = pathlib.PurePath(part) if isinstance(part, str) else None
+        if name is None or name.name != part or name.suffix != _END:
+            raise ValueError(
+                f"{index} names {part!r}, which is no safetensors file of its folder; "
+                "fetch it again"
+            )
+    return chosen
+
+
 def _sharded(folder: pathlib.Path) -> SafeTensors:
     index = folder / INDEX
-    try:
-        chosen = json.loads(index.read_text())["weight_map"]
-        paths = [folder / name for name in sorted(set(chosen.values()))]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{index} is damaged ({error!r}); fetch it again") from None
+    chosen = _weight_map(index)
+    paths = [folder / name for name in sorted(set(chosen.values()))]
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
         raise ValueError(
@@ -166,8 +206,8 @@ def _sharded(folder: pathlib.Path) -> SafeTensors:
                     if found.files.get(name) != folder / part)  # fmt: skip
     if absent:
         raise ValueError(
-            f"{index} places {absent[0]} in {chosen[absent[0]]}, which does not hold it "
-            f"({len(absent)} such tensors); fetch both again"
+            f"{index} places {absent[0]} in {chosen[absent[0]]}, which does not hold "
+            f"it ({len(absent)} such tensors); fetch both again"
         )
     return found
 
@@ -187,23 +227,31 @@ def _flax(path: pathlib.Path) -> dict[str, np.ndarray]:
             f"{path} is damaged ({error!r:.120}); fetch it again"
         ) from None
     out: dict[str, np.ndarray] = {}
-
-    def visit(node, parts):
+    left = [((), tree)]
+    while left:
+        parts, node = left.pop()
         if isinstance(node, dict):
-            for key, value in node.items():
-                visit(value, (*parts, str(key)))
-            return
-        if not isinstance(node, np.ndarray) or node.dtype.kind not in "fiubV":
-            raise ValueError(
-                f"{path}: {'/'.join(parts)} is no array of numbers but "
-                f"{type(node).__name__}; only arrays are read"
-            )
-        *inside, last = parts
-        if last == "kernel":
-            node = node.T
-        if last in ("kernel", "embedding", "scale"):
-            last = "weight"
-        out[".".join((*inside, last))] = node
-
-    visit(tree, ())
+            left += [((*parts, str(key)), value) for key, value in node.items()]
+        else:
+            name, x = _torch(path, parts, node)
+            out[name] = x
     return out
+
+
+def _torch(path: pathlib.Path, parts: tuple, node) -> tuple[str, np.ndarray]:
+    """Return the name and the array of the torch twin."""
+    inside, last = parts[:-1], "".join(parts[-1:])
+    numbers = isinstance(node, np.ndarray) and (
+        node.dtype.kind in "fiub" or node.dtype == ml_dtypes.bfloat16
+    )
+    if not numbers:
+        kind = node.dtype if isinstance(node, np.ndarray) else type(node).__name__
+        raise ValueError(
+            f"{path}: {'/'.join(parts) or 'the file'} is no array of numbers but "
+            f"{kind}; only arrays are read: fetch the file again"
+        )
+    if last == "kernel":
+        node = node.T
+    if last in ("kernel", "embedding", "scale"):
+        last = "weight"
+    return ".".join((*inside, last)), node

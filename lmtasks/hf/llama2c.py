@@ -21,23 +21,30 @@ _HEADER = ("hidden_size", "intermediate_size", "num_hidden_layers",
            "max_position_embeddings")  # fmt: skip
 
 
-def is_file(path: pathlib.Path) -> bool:
-    """Return whether a file is one of llama2.c by its header and its size."""
-    if path.suffix != ".bin" or not path.is_file():
-        return False
-    values = _header(path)
-    return values is not None and path.stat().st_size == _size(values)
+def files_of(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return the files of a folder that are llama2.c's by header and size; if there are
+    none, those by their header alone, which were cut short.
+    """
+    found = {p: _header(p) for p in sorted(folder.glob("*.bin")) if p.is_file()}
+    found = {path: values for path, values in found.items() if values is not None}
+    whole = [p for p, values in found.items() if p.stat().st_size == _size(values)]
+    return whole or list(found)
 
 
 def read(path: pathlib.Path) -> tuple[dict, files.Arrays]:
     """Return (config.json of a Llama, arrays under llama2.c's names) of a file.
 
     Raises:
-        ValueError: the file is not of this form, or cut short.
+        ValueError: there is none, it is not of this form, or it is cut short.
     """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}; give a checkpoint's directory")
     values = _header(path)
     if values is None:
-        raise ValueError(f"{path} is no file of llama2.c: its header makes no model")
+        raise ValueError(
+            f"{path} is no file of llama2.c: its header makes no model; of a "
+            "checkpoint of another form give the directory"
+        )
     if path.stat().st_size != _size(values):
         raise ValueError(
             f"{path} has {path.stat().st_size} bytes, and a model of its header "

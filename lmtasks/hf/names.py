@@ -101,7 +101,7 @@ def match(
         ValueError: tensors are missing or not expected; both lists at once.
     """
     known = {t.theirs for t in wanted} | {c for t in wanted for c in t.copies}
-    named = {_usual(n, family.prefix, known): n for n in weights.shapes}
+    named = _named(family, known, weights)
     there = [(t, named[t.theirs]) for t in wanted if t.theirs in named]
     # A head may stand under the name of its tied copy alone (BART's lm_head).
     absent = [t for t in wanted if t.theirs not in named]
@@ -119,7 +119,8 @@ def match(
     if missing or unexpected:
         raise ValueError(
             f"{weights.where} does not fit its config.json: "
-            f"{_list('missing', missing)}; {_list('not expected', unexpected)}"
+            f"{_list('missing', missing)}; {_list('not expected', unexpected)}; take "
+            "both from one checkpoint"
         )
     first = {t.theirs: name for t, name in there}
     copies = [
@@ -130,6 +131,17 @@ def match(
     ]
     paths = sorted(path for t in fresh for path in t.ours)
     return Match(there, paths, unused, copies)
+
+
+def _named(family: table.Family, known: set[str], weights) -> dict[str, str]:
+    """Return {name in the table: name in the file}; one that comes twice keeps its own
+    the second time, so that it is not expected.
+    """
+    out: dict[str, str] = {}
+    for name in sorted(weights.shapes, key=lambda n: n not in known):
+        usual = _usual(name, family.prefix, known)
+        out[name if usual in out else usual] = name
+    return out
 
 
 def _usual(name: str, prefix: str, known: set[str]) -> str:

@@ -72,11 +72,11 @@ class Checkpoint:
 
 def is_checkpoint(folder: str | pathlib.Path) -> bool:
     """Return whether this is a checkpoint directory, or a file of llama2.c."""
-    if _llama2c(pathlib.Path(folder)):
+    if llama2c_of(pathlib.Path(folder)):
         return True
     try:
         values = json.loads((pathlib.Path(folder) / "config.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(values, dict) and "model_type" in values
 
@@ -109,7 +109,7 @@ def open_checkpoint(folder: str | pathlib.Path) -> Checkpoint:
     """
     folder = pathlib.Path(folder)
     where = str(folder / "config.json")
-    if binary := _llama2c(folder):
+    if binary := llama2c_of(folder):
         values, weights = llama2c.read(binary)
         kind, family, where = "llama", llama2c.FAMILY, str(binary)
         folder = binary.parent
@@ -120,9 +120,9 @@ def open_checkpoint(folder: str | pathlib.Path) -> Checkpoint:
     there = {n.removeprefix(family.prefix) for n in weights.shapes} | set(
         weights.shapes
     )
-    cfg = family.read(read, there)
-    head = _head(values)
-    labels = _labels(values)
+    cfg = _shape(family, read, there)
+    _check_start(read, cfg)
+    head, labels = _head(read), _labels(read)
     return Checkpoint(
         folder=folder,
         kind=kind,
@@ -137,15 +137,40 @@ def open_checkpoint(folder: str | pathlib.Path) -> Checkpoint:
     )
 
 
-def _llama2c(path: pathlib.Path) -> pathlib.Path | None:
+def _shape(family: table.Family, read: settings.Settings, there) -> TransformerConfig:
+    """Return the shape; whatever is wrong with the values is one ValueError."""
+    try:
+        return family.read(read, there)
+    except ValueError as error:
+        if str(error).startswith(read.where):
+            raise
+        raise ValueError(f"{read.where} describes no model: {error}") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:
+        key = read.last
+        raise ValueError(
+            f"{read.where} is not understood at {key}={read.values.get(key)!r:.80} "
+            f"({error!r:.80}); fetch the file again or correct it"
+        ) from None
+
+
+def _check_start(read: settings.Settings, cfg: TransformerConfig) -> None:
+    start = read.take("decoder_start_token_id", 0)
+    if not 0 <= start < cfg.vocab:
+        raise ValueError(
+            f"{read.where}: decoder_start_token_id={start} is no piece of a vocabulary "
+            f"of {cfg.vocab}; fetch the file again or correct it"
+        )
+
+
+def llama2c_of(path: pathlib.Path) -> pathlib.Path | None:
     """Return the file of llama2.c that is meant: itself, or the only one of a folder
     without config.json.
     """
-    if path.suffix == ".bin":
+    if path.suffix == ".bin" and not path.is_dir():
         return path
     if not path.is_dir() or (path / "config.json").exists():
         return None
-    found = [file for file in sorted(path.iterdir()) if llama2c.is_file(file)]
+    found = llama2c.files_of(path)
     return found[0] if len(found) == 1 else None
 
 
@@ -155,7 +180,12 @@ def _described(folder: pathlib.Path) -> tuple[dict, str, table.Family]:
         raise ValueError(f"{folder} is no directory; give that of a checkpoint")
     values = _values(folder / "config.json")
     kind, known = values.get("model_type"), families_by_type()
-    if kind not in known:
+    if kind is None:
+        raise ValueError(
+            f"{folder / 'config.json'} has no 'model_type', which says how to read the "
+            f"weights; known: {', '.join(sorted(known))}"
+        )
+    if not isinstance(kind, str) or kind not in known:
         where = f"{folder / 'config.json'}: model_type"
         raise ValueError(schema.unknown(where, str(kind), sorted(known)))
     return values, kind, family_of(known[kind])
@@ -163,25 +193,37 @@ def _described(folder: pathlib.Path) -> tuple[dict, str, table.Family]:
 
 def _values(path: pathlib.Path) -> dict:
     if not path.is_file():
-        raise ValueError(f"{path.parent} has no config.json; a checkpoint needs one")
+        raise ValueError(
+            f"{path.parent} has no config.json, which says what its weights mean; "
+            "fetch it too"
+        )
     try:
         values = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path}: not valid json ({error})") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path} is not valid json ({error}); fetch it again"
+        ) from None
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: not a json object")
+        raise ValueError(
+            f"{path} is not a json object but {values!r:.40}; fetch it again"
+        )
     return values
 
 
-def _head(values: Mapping) -> str:
-    name = (values.get("architectures") or ["Model"])[0]
+def _head(read: settings.Settings) -> str:
+    name = (read.take("architectures", None) or ["Model"])[0]
     return next((h for end, h in _HEADS.items() if name.endswith(end)), "none")
 
 
-def _labels(values: Mapping) -> tuple[str, ...]:
-    found = values.get("id2label")
+def _labels(read: settings.Settings) -> tuple[str, ...]:
+    found = read.take("id2label", None)
     if not found:
-        return tuple(f"LABEL_{i}" for i in range(values.get("num_labels") or 2))
+        return tuple(f"LABEL_{i}" for i in range(read.take("num_labels", 2)))
+    if not all(key.isdecimal() for key in found):
+        raise ValueError(
+            f"{read.where}: id2label has the keys {', '.join(found):.80}, which are "
+            "not the numbers of its classes; correct it"
+        )
     return tuple(str(found[key]) for key in sorted(found, key=int))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from lmtasks.hf import keys
 from lmtasks.hf import settings
 from lmtasks.models.config import TransformerConfig
 
@@ -30,8 +31,10 @@ def positions(s: settings.Settings, base: float = 10000.0) -> dict[str, typing.A
 
 def _fields(s: settings.Settings, values: Mapping) -> dict[str, typing.Any]:
     """Return the fields of one set of parameters."""
+    for key, value in values.items():
+        keys.check(s.where, key, value)
     kind = values.get("rope_type") or values.get("type") or "default"
-    if kind not in _KINDS:
+    if kind not in tuple(_KINDS):
         s.refuse("rope_type", kind, _KINDS)
     found = {
         "positions.base": (float(values["rope_theta"]),),
@@ -40,6 +43,8 @@ def _fields(s: settings.Settings, values: Mapping) -> dict[str, typing.Any]:
     }
     if kind == "default":
         return found
+    if values.get("factor") is None:
+        raise ValueError(f"{s.where}: rope_type={kind!r} needs a 'factor' beside it")
     found["positions.factor"] = float(values["factor"])
     if kind == "linear":
         return found

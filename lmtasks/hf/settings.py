@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from lmtasks.hf import keys
 from lmtasks.models import config as shapes
 
 _REQUIRED = object()
@@ -46,24 +47,27 @@ _THEIR_ACTIVATIONS = {
 
 
 class Settings:
-    """The values of a config.json, and which of them were read."""
+    """The values of a config.json, which of them were read, and which one last."""
 
     def __init__(self, values: Mapping[str, typing.Any], where: str = "config.json"):
         self.values, self.where = values, where
         self._read: set[str] = set()
+        self.last = ""
 
     def has(self, key: str) -> bool:
         """Return whether the key is there and not null; that counts as reading it."""
         self._read.add(key)
+        self.last = key
         return self.values.get(key) is not None
 
     def take(self, key: str, default: typing.Any = _REQUIRED) -> typing.Any:
         """Return the value of a key, or the default where it is absent or null.
 
         Raises:
-            ValueError: it is absent and has no default.
+            ValueError: it is absent and has no default, or it is of a wrong type.
         """
         if self.has(key):
+            keys.check(self.where, key, self.values[key])
             return self.values[key]
         if default is _REQUIRED:
             raise ValueError(f"{self.where} has no {key!r}, which its model type needs")
@@ -90,7 +94,7 @@ class Settings:
     def activation(self, key: str, default: str) -> str:
         """Return our name of an activation."""
         value = self.take(key, default)
-        if value not in ACTIVATIONS:
+        if value not in tuple(ACTIVATIONS):  # a list has no hash
             self.refuse(key, value, ACTIVATIONS)
         return ACTIVATIONS[value]
 

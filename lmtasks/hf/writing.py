@@ -66,8 +66,8 @@ def config_of(export: Export) -> dict:
         ValueError: the model type cannot hold this shape.
     """
     cfg, family = export.model.cfg, export.family
-    values = dict(export.base)
-    if not values or not _same(family, values, cfg):
+    values = {"model_type": export.kind, **export.base}
+    if not _same(family, values, cfg):
         values = {k: v for k, v in values.items() if k.endswith("_token_id")}
         values |= {"model_type": export.kind} | family.write(cfg, export.kind)
         _check(family, values, cfg)
@@ -196,7 +196,7 @@ def write_weights(
         part[name], size = x, size + x.nbytes
         total += x.nbytes
     if not parts:
-        safetensors.save_file(part, folder / files.SINGLE, metadata={"format": "pt"})
+        _save(part, folder / files.SINGLE)
         return
     parts.append(_write_part(folder, part, len(parts)))
     weight_map = {}
@@ -213,9 +213,13 @@ def _part_name(number: int) -> str:
 
 
 def _write_part(folder: pathlib.Path, part: dict, number: int) -> list[str]:
-    path = folder / _part_name(number)
-    safetensors.save_file(part, path, metadata={"format": "pt"})
+    _save(part, folder / _part_name(number))
     return list(part)
+
+
+def _save(arrays: dict, path: pathlib.Path) -> None:
+    safetensors.save_file(arrays, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # the library lets nobody else read it
 
 
 def count(export: Export) -> int:

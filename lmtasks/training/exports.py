@@ -20,6 +20,7 @@ from lmtasks.models import layout
 from lmtasks.tokenizers import publish
 from lmtasks.tokenizers import published
 from lmtasks.training import imports
+from lmtasks.training import parallel
 from lmtasks.training import workdir
 from lmtasks.types import Params
 
@@ -53,9 +54,7 @@ def plan(run: builder.Run, folder: str, options: Options) -> writing.Export:
         )
     origin = pathlib.Path(folder) / imports.ORIGIN
     base, about = _json(origin / "config.json"), _json(origin / "import.json")
-    dtype = options.dtype or about.get("dtype", "float32")
-    if dtype not in writing.DTYPES:
-        raise ValueError(f"--dtype={dtype!r} is not one of {', '.join(writing.DTYPES)}")
+    dtype = _known_dtype(options.dtype or about.get("dtype", "float32"))
     kind = options.kind or base.get("model_type") or _usual_kind(run)
     known = reading.families_by_type()
     if kind not in known:
@@ -128,6 +127,47 @@ def export(
         notes = _write_tokenizer(run, folder, partial)
         _write_card(run, folder, partial, found)
     return notes
+
+
+def again(source: str, to: pathlib.Path, options: Options) -> None:
+    """Write a checkpoint directory anew, tokenizer files included.
+
+    Raises:
+        ValueError: it cannot be read, or an unknown dtype.
+    """
+    found = reading.open_checkpoint(source)
+    model = found.model()
+    like = workdir.like_params(model, parallel.make_mesh(parallel.Parallel()))
+    arrays, matched = reading.read_params(found, model, like)
+    if matched.fresh:
+        raise ValueError(
+            f"{found.weights.where} lacks the head of its class: "
+            f"{', '.join(matched.fresh)}"
+        )
+    family = reading.family_of(reading.families_by_type()[found.kind])
+    plan = writing.Export(
+        family=family,
+        kind=found.kind,
+        model=model,
+        labels=found.labels,
+        dtype=_known_dtype(options.dtype or found.dtype),
+        base=found.values,
+        shard=options.shard,
+    )
+    with writing.new_directory(to) as partial:
+        hosted = {path: np.asarray(x) for path, x in arrays.items()}
+        writing.write_weights(partial, plan, hosted)
+        files = imports.small_files(found.folder)
+        for file in files:
+            shutil.copyfile(file, partial / file.name)
+        if reading.llama2c_of(pathlib.Path(source)):
+            publish.publish(pretrained.tokenizer_of(source), partial)
+
+
+def _known_dtype(name: str) -> str:
+    if name not in writing.DTYPES:
+        raise ValueError(f"--dtype={name!r} is not one of {', '.join(writing.DTYPES)}")
+    return name
 
 
 def flat(params: Params) -> dict[str, jax.Array]:

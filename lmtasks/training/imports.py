@@ -13,11 +13,13 @@ from ml_collections import ConfigDict
 from lmtasks import builder
 from lmtasks.hf import names
 from lmtasks.hf import reading
+from lmtasks.hf import writing
 from lmtasks.models import layout
 from lmtasks.models import model as models
 from lmtasks.models import soft
 from lmtasks.tokenizers import published
 from lmtasks.training import checkpoint
+from lmtasks.training import lora
 from lmtasks.training import parallel
 from lmtasks.training import restore
 from lmtasks.training import workdir
@@ -26,7 +28,7 @@ from lmtasks.types import Params
 
 # Folder of a work directory with the small files of the checkpoint it came from.
 ORIGIN = "pretrained"
-_SMALL = ("config.json", "generation_config.json")
+_SMALL = "generation_config.json"
 
 
 def params_of(
@@ -47,6 +49,7 @@ def params_of(
     plain = dataclasses.replace(whole, soft=soft.Soft())
     like = workdir.like_params(plain, mesh)
     flat, matched = reading.read_params(found, plain, like)
+    _drop_other_classes(run, found, flat, note)
     missing = sorted(names.flat(workdir.like_params(whole, mesh)).keys() - flat.keys())
     flat |= _drawn(whole, mesh, key, missing)
     _say(found, matched, missing, note)
@@ -55,6 +58,20 @@ def params_of(
         params = layout.stack_layers(params)
     like = workdir.like_params(run.model, mesh)
     return jax.tree.map(lambda x, p: jax.device_put(x, p.sharding), params, like)
+
+
+def _drop_other_classes(run: builder.Run, found, flat: dict, note) -> None:
+    """Leave the class head out where its classes have other names or another order."""
+    ours, theirs = tuple(run.task.labels), found.labels
+    heads = [path for path in flat if path.startswith("top/out")]
+    if not heads or not theirs or ours == theirs:
+        return
+    note(
+        f"init: the classes there are {', '.join(theirs)}, here {', '.join(ours)}: the "
+        "class head is drawn anew; set config.data.labels to theirs to take it"
+    )
+    for path in heads:
+        del flat[path]
 
 
 def _drawn(model: models.Model, mesh, key: Array, paths: list[str]) -> dict:
@@ -111,14 +128,41 @@ def keep_origin(folder: str, path: pathlib.Path) -> None:
     found = reading.open_checkpoint(folder)
     partial.mkdir(parents=True)
     workdir.write_json(partial / "config.json", dict(found.values))
-    for file in published.published_files(found.folder):
+    for file in small_files(found.folder):
         shutil.copyfile(file, partial / file.name)
-    for name in _SMALL[1:]:
-        if (found.folder / name).is_file():
-            shutil.copyfile(found.folder / name, partial / name)
     workdir.write_json(partial / "import.json", {"dtype": found.dtype})
     shutil.rmtree(to, ignore_errors=True)
     partial.rename(to)
+
+
+def small_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return what stands beside config.json and the weights: the tokenizer's files and
+    the settings of generation.
+    """
+    more = [folder / _SMALL] if (folder / _SMALL).is_file() else []
+    return published.published_files(folder) + more
+
+
+def relaid(folder: str, to: pathlib.Path, *, scan: bool, step: int | None) -> None:
+    """Write the parameters of a work directory as a new one with the other layout.
+
+    Raises:
+        ValueError: it has no whole checkpoint, or its layers cannot be stacked.
+    """
+    run = workdir.load_run(folder)
+    mesh = parallel.make_mesh(run.parallel)
+    params, chosen = workdir.restore_for_use(folder, run, mesh, step, "params")
+    run.config.model.scan_layers = scan
+    run.config.lora.rank = 0  # merged
+    cfg = dataclasses.replace(run.model.cfg, scan_layers=scan)
+    model = dataclasses.replace(run.model, cfg=cfg)
+    run = dataclasses.replace(run, model=model, lora=lora.NONE)
+    params = layout.unstack_layers(params)
+    params = layout.stack_layers(params) if scan else params
+    with writing.new_directory(to) as partial:
+        keep_origin(folder, partial)
+        about = {"from": str(folder), "step": chosen}
+        write_workdir(run, params, partial, about)
 
 
 def make(

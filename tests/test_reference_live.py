@@ -1,0 +1,64 @@
+"""Against transformers itself, where it is installed: both ways for every family."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from reference import cases
+from reference import make
+from reference import values
+from test_reference import TOLERANCE
+from test_reference import batch_of
+from test_reference import difference
+from test_reference import fixture
+from test_reference import read
+from test_reference import write
+
+from lmtasks.hf import names
+from lmtasks.hf import writing
+
+pytest.importorskip("transformers", reason="the extra [parity] is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.mark.parametrize("name", cases.CASES)
+def test_the_fixture_is_what_transformers_computes(name, tmp_path):
+    config, shapes = make.save(name, tmp_path)
+    said, state, recorded = fixture(name)
+    versions = ("transformers_version",)
+    assert {k: v for k, v in config.items() if k not in versions} == {
+        k: v for k, v in said.items() if k not in versions
+    }
+    assert values.state(name, shapes).keys() == state.keys()
+    batch = values.batch(config.get("type_vocab_size", 0), "d_model" in config)
+    found = make.outputs(make.load(name, tmp_path), batch)
+    there = batch["positions"] >= 0
+    for key, x in recorded.items():
+        kept = there if x.ndim == 3 else slice(None)
+        np.testing.assert_allclose(found[key][kept], x[kept], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", cases.CASES)
+def test_transformers_loads_what_is_exported(name, tmp_path):
+    """From a config.json written anew, with other values than the fixture's."""
+    found, model, params = read(write(name, tmp_path / "in"))
+    flat = {key: 0.9 * np.asarray(x) for key, x in names.flat(params).items()}
+    labels = found.labels or tuple("abc")[: model.classes]
+    out = tmp_path / "out"
+    with writing.new_directory(out) as partial:
+        export = writing.Export(
+            found.family, found.kind, model, labels, base=_ids(found)
+        )
+        writing.write_weights(partial, export, flat)
+    theirs = make.load(name, out)
+    rows = batch_of(name, model)
+    wanted = make.outputs(theirs, rows)["logits"]
+    again = read(out)
+    assert difference(name, *again[1:], reference=wanted) < TOLERANCE
+    assert json.loads((out / "config.json").read_text())["model_type"] == found.kind
+    assert "torch" in sys.modules
+
+
+def _ids(found):
+    return {k: v for k, v in found.values.items() if k.endswith("_token_id")}
