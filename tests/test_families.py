@@ -1,5 +1,6 @@
 """Each family's presets have the published shapes, counted without any weights."""
 
+import contextlib
 import dataclasses
 import functools
 import importlib
@@ -11,6 +12,7 @@ import pytest
 from jax.sharding import PartitionSpec
 
 from lmtasks import families
+from lmtasks.hf import writing
 from lmtasks.models import model as models
 from lmtasks.training import parallel
 
@@ -118,6 +120,17 @@ def test_the_small_presets_map_tokens_to_logits(name):
     out = jax.eval_shape(one.apply, models.unbox(_shapes(name)), batch)
     wide = one.cfg.width if one.head == "none" else one.cfg.vocab
     assert out.shape == (2, 6, wide)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_can_be_written_as_a_checkpoints_config(name):
+    one = PRESETS[name]
+    family = importlib.import_module(f"lmtasks.families.{name.split('/')[0]}").FAMILY
+    written = []
+    for kind in family.types:
+        with contextlib.suppress(ValueError):
+            written.append(writing.config_of(writing.Export(family, kind, one)))
+    assert written, "no model type of the family holds it"
 
 
 def test_the_published_traits_of_each_family_are_set():

@@ -136,13 +136,13 @@ def write(cfg: TransformerConfig, kind: str) -> dict:
     """Return the keys of config.json that `read` reads."""
     found = llama.write(cfg, kind)
     del found["mlp_bias"]
-    windows = rope.spread(cfg.attention.window, cfg.layers)
+    windows = settings.spread(cfg.attention.window, cfg.layers)
     if kind == "gemma":
         return found | {"hidden_act": "gelu_pytorch_tanh"}
     del found["hidden_act"]
     found |= {
         "hidden_activation": "gelu_pytorch_tanh",
-        "query_pre_attn_scalar": _whole(cfg.attention.scale**-2),
+        "query_pre_attn_scalar": _whole(_scale(cfg) ** -2),
         "attn_logit_softcapping": cfg.attention.soft_cap or None,
         "final_logit_softcapping": cfg.logit_soft_cap or None,
         "sliding_window": max(windows) or 4096,
@@ -151,6 +151,10 @@ def write(cfg: TransformerConfig, kind: str) -> dict:
     if kind == "gemma3_text":
         found["rope_parameters"] = rope.parameters_by_type(cfg, windows)
     return found
+
+
+def _scale(cfg: TransformerConfig) -> float:
+    return cfg.attention.scale or cfg.head_dim**-0.5
 
 
 def _whole(x: float) -> float:

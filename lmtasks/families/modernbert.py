@@ -92,7 +92,7 @@ def _usual(s: settings.Settings, layers: int) -> list[str]:
 def write(cfg: TransformerConfig, kind: str) -> dict:
     """Return the keys of config.json that `read` reads."""
     del kind
-    windows = rope.spread(cfg.attention.window, cfg.layers)
+    windows = settings.spread(cfg.attention.window, cfg.layers)
     return settings.write(cfg, FIELDS) | {
         "hidden_activation": settings.their_activation(cfg.activation),
         "classifier_pooling": "cls",

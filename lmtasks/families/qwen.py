@@ -71,7 +71,7 @@ def read(s: settings.Settings, names) -> TransformerConfig:
 
 def write(cfg: TransformerConfig, kind: str) -> dict:
     """Return the keys of config.json that `read` reads."""
-    windows = rope.spread(cfg.attention.window, cfg.layers)
+    windows = settings.spread(cfg.attention.window, cfg.layers)
     found = llama.write(cfg, kind) | {
         "use_sliding_window": any(windows),
         "sliding_window": max(windows) or None,

@@ -11,13 +11,9 @@ from collections.abc import Mapping
 
 import ml_dtypes
 import numpy as np
-import safetensors
 
-_DTYPES = {
-    "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16,
-    "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8, "U8": np.uint8,
-    "BOOL": np.bool_,
-}  # fmt: skip
+from lmtasks.hf import safe
+
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 MSGPACK = "flax_model.msgpack"
@@ -32,34 +28,10 @@ class Weights(typing.Protocol):
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, np.dtype]
 
-    def rows(self, name: str, rows: slice) -> np.ndarray:
-        """Return some rows of an array."""
-
-
-@dataclasses.dataclass(frozen=True)
-class SafeTensors:
-    """One or several safetensors files.
-
-    Attributes:
-        where: how a message names them.
-        files: name of a tensor -> its file.
-        shapes, dtypes: of the tensors.
-    """
-
-    where: str
-    files: Mapping[str, pathlib.Path]
-    shapes: Mapping[str, tuple[int, ...]]
-    dtypes: Mapping[str, np.dtype]
-
-    def rows(self, name: str, rows: slice) -> np.ndarray:
-        """Return some rows of a tensor.
-
-        The file is opened for each call: what a map of it has read stays in memory
-        until it is closed.
-        """
-        rows = slice(*rows.indices(self.shapes[name][0])[:2])
-        with _open(self.files[name]) as file:
-            return file.get_slice(name)[rows]
+    def rows(
+        self, name: str, rows: slice, buffer: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return some rows of an array, in `buffer` where that is of use."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +49,11 @@ class Arrays:
     def dtypes(self) -> dict[str, np.dtype]:
         return {name: x.dtype for name, x in self.arrays.items()}
 
-    def rows(self, name: str, rows: slice) -> np.ndarray:
+    def rows(
+        self, name: str, rows: slice, buffer: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return some rows of an array."""
+        del buffer
         return self.arrays[name][rows]
 
 
@@ -91,12 +66,12 @@ def find(folder: pathlib.Path) -> Weights:
     if (folder / INDEX).is_file():
         return _sharded(folder)
     if (folder / SINGLE).is_file():
-        return _joined(folder / SINGLE, [folder / SINGLE])
+        return safe.joined(folder / SINGLE, [folder / SINGLE])
     if (folder / MSGPACK).is_file():
         return Arrays(str(folder / MSGPACK), _flax(folder / MSGPACK))
     others = sorted(folder.glob("*.safetensors"))
     if len(others) == 1:
-        return _joined(others[0], others)
+        return safe.joined(others[0], others)
     if len(others) > 1:
         raise ValueError(
             f"{folder} has {len(others)} safetensors files but no {INDEX}, which says "
@@ -128,45 +103,6 @@ def _conversion(folder: pathlib.Path) -> str:
     return f"python -c {shlex.quote(f'{code}.save_pretrained({new})')}"
 
 
-def _open(path: pathlib.Path):
-    """Return the opened file; a damaged one raises ValueError."""
-    try:
-        return safetensors.safe_open(path, framework="np")
-    except safetensors.SafetensorError as error:
-        if _pickled(path):
-            raise ValueError(
-                f"{path} is a pickle by another name: loading it could run any code; "
-                "fetch the safetensors file"
-            ) from None
-        raise ValueError(
-            f"{path} is damaged or cut short ({error}); fetch it again"
-        ) from None
-
-
-def _pickled(path: pathlib.Path) -> bool:
-    """Return whether a file begins as torch.save or pickle begins one."""
-    with open(path, "rb") as file:
-        start = file.read(4)
-    return start == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] <= b"\x05")
-
-
-def _joined(where: pathlib.Path, paths: list[pathlib.Path]) -> SafeTensors:
-    files, shapes, dtypes = {}, {}, {}
-    for path in paths:
-        with _open(path) as file:
-            for name in file.keys():  # noqa: SIM118
-                part = file.get_slice(name)
-                kind = part.get_dtype()
-                if kind not in _DTYPES:
-                    raise ValueError(
-                        f"{path}: {name} is of type {kind}, which is not read; known: "
-                        f"{', '.join(_DTYPES)}"
-                    )
-                files[name], dtypes[name] = path, np.dtype(_DTYPES[kind])
-                shapes[name] = tuple(part.get_shape())
-    return SafeTensors(str(where), files, shapes, dtypes)
-
-
 def _weight_map(index: pathlib.Path) -> dict[str, str]:
     """Return {name of a tensor: name of its file} of an index."""
     try:
@@ -191,7 +127,7 @@ def _weight_map(index: pathlib.Path) -> dict[str, str]:
     return chosen
 
 
-def _sharded(folder: pathlib.Path) -> SafeTensors:
+def _sharded(folder: pathlib.Path) -> safe.SafeTensors:
     index = folder / INDEX
     chosen = _weight_map(index)
     paths = [folder / name for name in sorted(set(chosen.values()))]
@@ -201,7 +137,7 @@ def _sharded(folder: pathlib.Path) -> SafeTensors:
             f"{folder} lacks {len(missing)} of {len(paths)} weight files that {INDEX} "
             f"names: {', '.join(missing)}; fetch them"
         )
-    found = _joined(index, paths)
+    found = safe.joined(index, paths)
     absent = sorted(name for name, part in chosen.items()
                     if found.files.get(name) != folder / part)  # fmt: skip
     if absent:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 from collections.abc import Mapping
 from concurrent import futures
 
@@ -135,7 +136,8 @@ def _read(tensor, name, weights, parameters, targets) -> dict[str, jax.Array]:
         first, last = window.rows.start, window.rows.stop
         if last > start + len(slab) or first < start:
             start = first
-            slab = weights.rows(name, slice(first, max(last, first + _SLAB // row)))
+            wanted = slice(first, max(last, first + _SLAB // row))
+            slab = weights.rows(name, wanted, _buffer())
         part = slab[first - start : last - start].reshape(window.dims)
         for view, index in window.parts:
             view[...] = part[index]
@@ -143,6 +145,18 @@ def _read(tensor, name, weights, parameters, targets) -> dict[str, jax.Array]:
         path: place(x, targets[path])
         for path, (_, x) in zip(tensor.ours, ours, strict=True)
     }
+
+
+_THREAD = threading.local()
+
+
+def _buffer() -> np.ndarray:
+    """Return this thread's bytes for a read: new memory for each would cost as much as
+    the read itself.
+    """
+    if not hasattr(_THREAD, "bytes"):
+        _THREAD.bytes = np.empty(_SLAB, np.uint8)
+    return _THREAD.bytes
 
 
 def aligned(shape: tuple[int, ...], dtype) -> np.ndarray:

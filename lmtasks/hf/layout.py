@@ -29,6 +29,7 @@ LETTERS = {
     "buckets": "R", "classes": "C",
 }  # fmt: skip
 _DIM = re.compile(r"\(((?:\([^)]*\)|[^()])*)\)|(\S+)")
+STRAIGHT = 16
 _HALF, _TWO = "H/2", "H%2"
 
 
@@ -111,7 +112,7 @@ def windows(
     Args:
         layout: of the tensor.
         arrays: (letters, array) of ours, in the table's order.
-        most: elements of a window; at least one index of the first letter is taken.
+        most: elements of a window that is transposed; at least one row is taken.
     """
     dims = parse(layout)
     sizes = _sizes([(letters, x.shape) for letters, x in arrays])
@@ -120,6 +121,8 @@ def windows(
         _view(letters, x, [*itertools.chain(*dims)], i)
         for i, (letters, x) in enumerate(arrays)
     ]
+    if all(view.strides[-1] == view.itemsize for view in views):
+        most *= STRAIGHT  # nothing is transposed: only the number of calls counts
     if isinstance(first[0], str):
         yield from _blocks(first, rest, sizes, views, start=0, most=most)
         return
@@ -136,6 +139,12 @@ def _blocks(first, rest, sizes, views, *, start: int, most: int) -> Iterator[Win
     parts = [*first[1:], *itertools.chain(*rest)]
     rows = math.prod(_size(p, sizes) for p in first[1:])
     count = _size(first[0], sizes) if first else 1
+    if len(first) > 1 and isinstance(first[1], str) and math.prod(inside) > most:
+        for i in range(count):
+            own = [view[i] for view in views]
+            at = start + i * rows
+            yield from _blocks(first[1:], rest, sizes, own, start=at, most=most)
+        return
     step = max(most // max(math.prod(inside), 1), 1)
     for i in range(0, count, step):
         n = min(step, count - i)

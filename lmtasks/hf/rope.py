@@ -140,7 +140,7 @@ def by_type(
 
 def parameters_by_type(cfg: TransformerConfig, windows: Sequence[int]) -> dict:
     """Return "rope_parameters" of full and of sliding layers."""
-    bases = spread(cfg.positions.base, cfg.layers)
+    bases = settings.spread(cfg.positions.base, cfg.layers)
     pairs = zip(windows, bases, strict=True)
     found = {_NAMES["sliding" if w else "full"]: base for w, base in pairs}
     return {name: parameters(cfg, base) for name, base in found.items()}
@@ -161,8 +161,3 @@ def cycle(values: Iterable) -> tuple:
         if all(v == values[i % n] for i, v in enumerate(values)):
             return values[:n]
     return values
-
-
-def spread(pattern: Sequence, layers: int) -> list:
-    """Return the pattern's value of each layer; 0 for an empty one."""
-    return [pattern[i % len(pattern)] if pattern else 0 for i in range(layers)]

@@ -157,15 +157,23 @@ def shape(values: Mapping[str, typing.Any], **changes) -> shapes.TransformerConf
     )
 
 
-def canonical(cfg: shapes.TransformerConfig) -> shapes.TransformerConfig:
-    """Return the shape with every rule spelt out and no field of training or of speed,
-    so that two shapes of the same function are equal.
+def canonical(cfg: shapes.TransformerConfig, head: str) -> shapes.TransformerConfig:
+    """Return the shape with every rule spelt out and no field of training, of speed or
+    of other heads, so that two shapes of the same function are equal.
     """
     plain = shapes.TransformerConfig()
     same = ("dropout", "attention_dropout", "init", "init_std", "scan_layers", "remat",
             "dtype", "cache_dtype")  # fmt: skip
+    if head in ("lm", "none"):
+        same += ("class_bias", "pooler", "pooler_activation", "pooler_norm")
+    a, p, depth = cfg.attention, cfg.positions, max(cfg.layers, cfg.decoder_layers)
+    scaled = spread(p.scaled, depth) if p.scaling else (True,)
+    positions = dataclasses.replace(
+        p, base=tuple(spread(p.base, depth)), scaled=tuple(scaled)
+    )
     attention = dataclasses.replace(
         cfg.attention,
+        window=tuple(spread(a.window, depth)) if any(a.window) else (),
         kv_heads=cfg.kv_heads,
         head_dim=cfg.head_dim,
         scale=cfg.attention.scale or cfg.head_dim**-0.5,
@@ -174,7 +182,13 @@ def canonical(cfg: shapes.TransformerConfig) -> shapes.TransformerConfig:
     return dataclasses.replace(
         cfg,
         attention=attention,
+        positions=positions,
         mlp=cfg.hidden,
         decoder_layers=cfg.decoder_layers or cfg.layers,
         **{field: getattr(plain, field) for field in same},
     )
+
+
+def spread(pattern: Sequence, layers: int) -> list:
+    """Return the pattern's value of each layer; 0 for an empty one."""
+    return [pattern[i % len(pattern)] if pattern else 0 for i in range(layers)]

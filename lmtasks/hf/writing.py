@@ -67,10 +67,10 @@ def config_of(export: Export) -> dict:
     """
     cfg, family = export.model.cfg, export.family
     values = {"model_type": export.kind, **export.base}
-    if not _same(family, values, cfg):
+    if not _same(export, values):
         values = {k: v for k, v in values.items() if k.endswith("_token_id")}
         values |= {"model_type": export.kind} | family.write(cfg, export.kind)
-        _check(family, values, cfg)
+        _check(export, values)
     values["architectures"] = [class_of(family, export.kind, export.model.head)]
     values.pop("torch_dtype", None)
     values["dtype"] = export.dtype
@@ -91,12 +91,13 @@ def class_of(family: table.Family, kind: str, head: str) -> str:
     return family.types[kind] + _ENDS.get(head, family.lm)
 
 
-def _same(family: table.Family, values: Mapping, cfg: TransformerConfig) -> bool:
+def _same(export: Export, values: Mapping) -> bool:
+    family, cfg, head = export.family, export.model.cfg, export.model.head
     try:
         found = family.read(settings.Settings(values), _Anything(cfg))
     except ValueError:
         return False
-    return settings.canonical(found) == settings.canonical(cfg)
+    return settings.canonical(found, head) == settings.canonical(cfg, head)
 
 
 class _Anything:
@@ -109,8 +110,9 @@ class _Anything:
         return self._untied and name == "lm_head.weight"
 
 
-def _check(family: table.Family, values: Mapping, cfg: TransformerConfig):
+def _check(export: Export, values: Mapping):
     """Raise ValueError unless the written config.json reads as the same shape."""
+    family, cfg, head = export.family, export.model.cfg, export.model.head
     kind = values["model_type"]
     try:
         found = family.read(settings.Settings(values), _Anything(cfg))
@@ -118,7 +120,7 @@ def _check(family: table.Family, values: Mapping, cfg: TransformerConfig):
         raise ValueError(
             f"a {kind} checkpoint cannot hold this model: {error}"
         ) from None
-    a, b = settings.canonical(found), settings.canonical(cfg)
+    a, b = settings.canonical(found, head), settings.canonical(cfg, head)
     if a == b:
         return
     wrong = list(_differences(a, b))

@@ -22,6 +22,7 @@ from lmtasks.training import checkpoint
 from lmtasks.training import lora
 from lmtasks.training import parallel
 from lmtasks.training import restore
+from lmtasks.training import runtime
 from lmtasks.training import workdir
 from lmtasks.types import Array
 from lmtasks.types import Params
@@ -173,6 +174,7 @@ def make(
     Raises:
         ValueError: the checkpoint or the config cannot work.
     """
+    runtime.keep_memory()
     run = builder.build(config)
     mesh = parallel.make_mesh(run.parallel)
     key = jax.random.split(jax.random.key(run.config.seed))[0]
