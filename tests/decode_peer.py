@@ -14,8 +14,11 @@ import dataclasses
 import json
 
 import decode_cases as cases
-import decode_weights as weights
 import numpy as np
+
+from lmtasks.hf import names
+from lmtasks.hf import reading
+from lmtasks.hf import writing
 
 # Above what sums in another order differ by.
 MARGIN = 1e-4
@@ -66,8 +69,18 @@ def their_model(case: cases.Case):
     kind, config = _their_config(case)
     config._attn_implementation = "eager"
     model = kind(config).eval()
-    arrays = {k: torch.from_numpy(x) for k, x in weights.state_dict(case).items()}
-    model.load_state_dict(arrays, strict=True)
+    export = writing.Export(
+        reading.family_of(case.family), case.family, case.model.for_decoding()
+    )
+    arrays = {k: np.asarray(x) for k, x in names.flat(case.params()).items()}
+    found = dict(writing.tensors(export, arrays))
+    missing, unexpected = model.load_state_dict(
+        {k: torch.from_numpy(x) for k, x in found.items()}, strict=False
+    )
+    model.tie_weights()
+    state = model.state_dict()
+    given = {state[key].data_ptr() for key in found}
+    assert not unexpected and all(state[key].data_ptr() in given for key in missing)
     return model
 
 

@@ -161,7 +161,8 @@ class Writing:
     def export(self) -> dict:
         """Write the parameters under the peer's names."""
         arrays = convert.flat(jax.device_get(self.params))
-        save_file(convert.TO_PEER[self.case.family](arrays), self.plan.weights)
+        found = convert.to_peer(self.case.family, model_of(self.case), arrays)
+        save_file(found, self.plan.weights)
         return {}
 
     def compile(self, kind: str) -> dict:

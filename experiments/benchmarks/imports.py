@@ -138,7 +138,7 @@ def block(folder: pathlib.Path, cold: bool, size: int) -> dict:
     def prepare():
         if cold:
             forget(folder)
-        provide(size + size // 4)
+        provide(2 * size + size // 4)  # the files in the page cache, and the arrays
 
     prepare()
     disk = sequential(folder)

@@ -204,7 +204,8 @@ class Training:
     def export(self) -> dict:
         """Write the parameters under the peer's names, and the examples' ids."""
         arrays = convert.flat(jax.device_get(self.state.params))
-        save_file(convert.TO_PEER[self.case.family](arrays), self.plan.weights)
+        found = convert.to_peer(self.case.family, self.built.model, arrays)
+        save_file(found, self.plan.weights)
         if self.feed:
             real.save_ids(self.feed.train.rows.pieces, self.plan.ids)
         return {}

@@ -25,7 +25,8 @@ One json line per run in the files beside this one; this page is made of them by
 `python experiments/results/table.py`. `$DATA` is the folder of the data sets, `$RUNS` the
 folder of work directories. Settings were chosen on validation, the test split was read
 once, seeds 0, 1 and 2 were fixed beforehand. `python experiments/results/run.py FAMILY
---data=$DATA` runs what is missing, and `--again=RUN` repeats a row and compares it bit for
+--data=$DATA` runs what is missing (the stories: one setting each, not searched for;
+`$WEIGHTS` is a folder with stories260K, given by --weights), and `--again=RUN` repeats a row and compares it bit for
 bit.
 """
 

@@ -33,6 +33,12 @@ class Weights(typing.Protocol):
     ) -> np.ndarray:
         """Return some rows of an array, in `buffer` where that is of use."""
 
+    def place(self, name: str) -> tuple:
+        """Return where an array is, in the order in which all are read fastest."""
+
+    def expect(self) -> None:
+        """Prepare for all of them to be read."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Arrays:
@@ -55,6 +61,13 @@ class Arrays:
         """Return some rows of an array."""
         del buffer
         return self.arrays[name][rows]
+
+    def place(self, name: str) -> tuple:
+        """Return the name: in memory every order is as fast."""
+        return (name,)
+
+    def expect(self) -> None:
+        """Do nothing."""
 
 
 def find(folder: pathlib.Path) -> Weights:

@@ -39,15 +39,12 @@ def fill(
         return _read(*pair, weights, parameters, targets)
 
     out = {}
-    largest = sorted(found.there, key=lambda pair: -_elements(pair[0], parameters))
+    weights.expect()
+    ordered = sorted(found.there, key=lambda pair: weights.place(pair[1]))
     with futures.ThreadPoolExecutor(_THREADS) as pool:
-        for arrays in pool.map(one, largest):
+        for arrays in pool.map(one, ordered):
             out |= arrays
     return out
-
-
-def _elements(tensor: table.Tensor, parameters: Parameters) -> int:
-    return sum(math.prod(parameters[path].shape) for path in tensor.ours)
 
 
 def without_other_classes(
