@@ -8,6 +8,9 @@ import pytest
 from reference import cases
 from reference import make
 from reference import values
+from test_import_export import STORIES
+from test_import_export import STORY
+from test_import_export import do
 from test_reference import TOLERANCE
 from test_reference import batch_of
 from test_reference import difference
@@ -15,6 +18,7 @@ from test_reference import fixture
 from test_reference import read
 from test_reference import write
 
+import lmtasks
 from lmtasks.hf import names
 from lmtasks.hf import writing
 
@@ -62,3 +66,25 @@ def test_transformers_loads_what_is_exported(name, tmp_path):
 
 def _ids(found):
     return {k: v for k, v in found.values.items() if k.endswith("_token_id")}
+
+
+@pytest.mark.skipif(not STORIES.is_dir(), reason="no ../shared/weights/stories260K")
+def test_transformers_loads_a_real_model_with_equal_logits_and_ids(tmp_path):
+    import torch
+    import transformers
+
+    work, out = tmp_path / "work", tmp_path / "out"
+    do("import", f"--from={STORIES}", f"--workdir={work}")
+    do("export", f"--workdir={work}", f"--to={out}")
+    loaded = lmtasks.load(str(work))
+    tokenizer = loaded.run.tokenizer
+    ids = [tokenizer.bos_id, *tokenizer.encode(STORY)]
+    tokens = np.array([ids], np.int32)
+    rows = {"tokens": tokens, "positions": np.arange(len(ids), dtype=np.int32)[None]}
+    ours = np.asarray(loaded.run.model.apply(loaded.params, rows))
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(out)
+    with torch.no_grad():
+        wanted = theirs(torch.tensor(tokens).long()).logits.numpy()
+    assert np.abs(ours - wanted).max() < TOLERANCE * wanted.std()
+    found = transformers.AutoTokenizer.from_pretrained(out)
+    assert found(STORY, add_special_tokens=False).input_ids == ids[1:]

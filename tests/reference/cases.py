@@ -80,6 +80,7 @@ CASES = {
     "roberta": Case("RobertaForMaskedLM", _ROBERTA),
     "roberta-classify": Case("RobertaForSequenceClassification", _ROBERTA),
     "xlm-roberta": Case("XLMRobertaForMaskedLM", _ROBERTA),
+    "camembert": Case("CamembertForMaskedLM", _ROBERTA),
     "distilbert": Case("DistilBertForMaskedLM", _DISTILBERT),
     "distilbert-classify": Case("DistilBertForSequenceClassification", _DISTILBERT),
     "albert": Case("AlbertForMaskedLM", _ALBERT),
