@@ -10,7 +10,8 @@ from lmtasks.cli import common
 
 HELP = "the same weights in another precision or layout"
 USAGE = """
-lmtasks convert --from=DIR --to=DIR [--dtype=float32|bfloat16|float16] [--max_shard_gb=5]
+lmtasks convert --from=DIR --to=DIR [--dtype=float32|bfloat16|float16]
+                [--max_shard_gb=5]
 lmtasks convert --workdir=W --to=W2 --scan|--noscan [--step=N|best]
 
 The first writes a checkpoint directory anew: in another precision, in one file or in
