@@ -146,7 +146,7 @@ def test_a_prompt_read_in_chunks_is_the_prompt_read_at_once(kind):
     params, rows = tiny.draw(one), tiny.batch(6, 4)
     whole, _ = tiny.start(one)(params, rows, 8)
     parts, _ = jax.jit(lambda p, r: one.start(p, r, 8, chunk=2))(params, rows)
-    np.testing.assert_allclose(parts, whole, atol=1e-5)
+    np.testing.assert_allclose(parts, whole, atol=1e-5 * whole.std())
 
 
 @pytest.mark.parametrize(("kind", "architecture"), CELLS)
