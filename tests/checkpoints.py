@@ -10,7 +10,7 @@ from reference import cases
 from safetensors import numpy as safetensors
 
 from lmtasks.hf import files
-from lmtasks.hf import names
+from lmtasks.training import masks
 
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz"]
 
@@ -31,7 +31,7 @@ def config_of(name):
 def flat(folder, **changes):
     """Return {path: array} of a checkpoint directory."""
     params = read(folder, **changes)[2]
-    return {path: np.asarray(x) for path, x in names.flat(params).items()}
+    return {path: np.asarray(x) for path, x in masks.flat(params).items()}
 
 
 def same(found, expected):

@@ -16,9 +16,9 @@ import json
 import decode_cases as cases
 import numpy as np
 
-from lmtasks.hf import names
 from lmtasks.hf import reading
 from lmtasks.hf import writing
+from lmtasks.training import masks
 
 # Above what sums in another order differ by.
 MARGIN = 1e-4
@@ -72,7 +72,7 @@ def their_model(case: cases.Case):
     export = writing.Export(
         reading.family_of(case.family), case.family, case.model.for_decoding()
     )
-    arrays = {k: np.asarray(x) for k, x in names.flat(case.params()).items()}
+    arrays = {k: np.asarray(x) for k, x in masks.flat(case.params()).items()}
     found = dict(writing.tensors(export, arrays))
     missing, unexpected = model.load_state_dict(
         {k: torch.from_numpy(x) for k, x in found.items()}, strict=False

@@ -6,9 +6,9 @@ import numpy as np
 
 from configs import base
 from lmtasks import builder
-from lmtasks.hf import names
 from lmtasks.models import layout
 from lmtasks.training import imports
+from lmtasks.training import masks
 from lmtasks.training import parallel
 
 
@@ -47,7 +47,7 @@ def test_a_head_that_is_not_there_is_drawn_and_named(tmp_path):
     folder = checkpoints.write("bert", tmp_path)
     params, notes = start(folder)
     assert fresh(notes) == CLASS_HEAD + POOLER
-    found = names.flat(params)
+    found = masks.flat(params)
     assert np.asarray(found["top/out"]).std() > 0
     assert found["top/out"].shape == (24, 3)
 
@@ -63,7 +63,7 @@ def test_a_class_head_of_as_many_classes_is_taken(tmp_path):
     folder = checkpoints.write("bert-classify", tmp_path)
     params, notes = start(folder)
     assert fresh(notes) == []
-    found = np.asarray(names.flat(params)["top/out"])
+    found = np.asarray(masks.flat(params)["top/out"])
     np.testing.assert_array_equal(
         found, checkpoints.usual("bert-classify")["classifier.weight"].T
     )
@@ -73,7 +73,7 @@ def test_a_class_head_of_other_classes_is_drawn_and_named(tmp_path):
     folder = checkpoints.write("bert-classify", tmp_path)
     params, notes = start(folder, data__labels=tuple("wxyz"))
     assert fresh(notes) == CLASS_HEAD
-    found = names.flat(params)
+    found = masks.flat(params)
     assert found["top/out"].shape == (24, 4)
     pooler = checkpoints.usual("bert-classify")["bert.pooler.dense.weight"].T
     np.testing.assert_array_equal(np.asarray(found["top/pooler"]), pooler)
@@ -84,9 +84,9 @@ def test_stacked_layers_hold_the_same_numbers(tmp_path):
     plain, _ = start(folder)
     stacked, _ = start(folder, model__scan_layers=True)
     assert "layers" in stacked["encoder"]
-    expected = names.flat(layout.stack_layers(plain))
+    expected = masks.flat(layout.stack_layers(plain))
     checkpoints.same(*({p: np.asarray(x) for p, x in f.items()}
-           for f in (names.flat(stacked), expected)))  # fmt: skip
+           for f in (masks.flat(stacked), expected)))  # fmt: skip
 
 
 def test_parameters_sharded_over_devices_are_the_same(tmp_path):
@@ -94,8 +94,8 @@ def test_parameters_sharded_over_devices_are_the_same(tmp_path):
     plain, _ = start(folder)
     for axes in ({"parallel__fsdp": 8}, {"parallel__fsdp": 4, "parallel__tensor": 2}):
         spread, _ = start(folder, **axes)
-        found = names.flat(spread)
+        found = masks.flat(spread)
         parts = {p: x.addressable_shards[0].data.size for p, x in found.items()}
         assert any(parts[p] < x.size for p, x in found.items())
         checkpoints.same({p: np.asarray(x) for p, x in found.items()},
-             {p: np.asarray(x) for p, x in names.flat(plain).items()})  # fmt: skip
+             {p: np.asarray(x) for p, x in masks.flat(plain).items()})  # fmt: skip

@@ -18,6 +18,7 @@ from lmtasks.hf import hub
 from lmtasks.hf import reading
 from lmtasks.objectives import generate
 from lmtasks.training import imports
+from lmtasks.training import masks
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 STORIES = SHARED / "weights" / "stories260K"
@@ -163,7 +164,7 @@ def test_layers_are_stacked_and_unstacked_without_a_change(tuned, tmp_path):
     stacked = lmtasks.load(str(tmp_path / "scan")).params["encoder"]
     assert stacked["layers"]["mlp"]["up"].shape == (2, 24, 40)
     first, last = (lmtasks.load(str(f)).params for f in (run, tmp_path / "un"))
-    a, b = (reading.names.flat(tree) for tree in (first, last))
+    a, b = (masks.flat(tree) for tree in (first, last))
     assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
 
 

@@ -19,8 +19,8 @@ from test_reference import read
 from test_reference import write
 
 import lmtasks
-from lmtasks.hf import names
 from lmtasks.hf import writing
+from lmtasks.training import masks
 
 pytest.importorskip("transformers", reason="the extra [parity] is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -47,7 +47,7 @@ def test_the_fixture_is_what_transformers_computes(name, tmp_path):
 def test_transformers_loads_what_is_exported(name, tmp_path):
     """From a config.json written anew, with other values than the fixture's."""
     found, model, params = read(write(name, tmp_path / "in"))
-    flat = {key: 0.9 * np.asarray(x) for key, x in names.flat(params).items()}
+    flat = {key: 0.9 * np.asarray(x) for key, x in masks.flat(params).items()}
     labels = found.labels or tuple("abc")[: model.classes]
     out = tmp_path / "out"
     with writing.new_directory(out) as partial:

@@ -16,17 +16,6 @@ from lmtasks.models.config import TransformerConfig
 _TABLES = ("tokens", "positions", "types", "relative_bias")
 
 
-def flat(params: Mapping) -> dict[str, np.ndarray]:
-    """Return {"a/b/c": array} of nested dicts."""
-    out = {}
-    for key, value in params.items():
-        if isinstance(value, Mapping):
-            out |= {f"{key}/{path}": x for path, x in flat(value).items()}
-        else:
-            out[key] = np.asarray(value)
-    return out
-
-
 def random_value(
     path: str, shape: tuple[int, ...], cfg: TransformerConfig
 ) -> np.ndarray:

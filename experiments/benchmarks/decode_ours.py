@@ -160,7 +160,7 @@ class Writing:
 
     def export(self) -> dict:
         """Write the parameters under the peer's names."""
-        arrays = convert.flat(jax.device_get(self.params))
+        arrays = masks.flat(jax.device_get(self.params))
         found = convert.to_peer(self.case.family, model_of(self.case), arrays)
         save_file(found, self.plan.weights)
         return {}

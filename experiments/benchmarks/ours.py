@@ -203,7 +203,7 @@ class Training:
 
     def export(self) -> dict:
         """Write the parameters under the peer's names, and the examples' ids."""
-        arrays = convert.flat(jax.device_get(self.state.params))
+        arrays = masks.flat(jax.device_get(self.state.params))
         found = convert.to_peer(self.case.family, self.built.model, arrays)
         save_file(found, self.plan.weights)
         if self.feed:

@@ -4,6 +4,7 @@ arXiv:2211.05100).
 
 from __future__ import annotations
 
+from lmtasks.families import neox
 from lmtasks.hf import settings
 from lmtasks.hf import table
 from lmtasks.models.config import Attention
@@ -79,19 +80,12 @@ def write(cfg: TransformerConfig, kind: str) -> dict:
 def tensors(cfg: TransformerConfig, kind: str, head: str) -> list[table.Tensor]:
     """Return the table."""
     del kind
-    layer, block = "decoder/layers_{l}", "transformer.h.{l}."
-    qkv = tuple(f"{layer}/attn/{name}" for name in ("query", "key", "value"))
-    attn, tokens = f"{block}self_attention.", "transformer.word_embeddings.weight"
+    tokens = "transformer.word_embeddings.weight"
     copies = ("lm_head.weight",) if cfg.tied else ()
     return [
         table.Tensor(("embed/tokens",), tokens, "V D", copies),
         *table.norm("decoder/inputs/norm", "transformer.word_embeddings_layernorm"),
-        *table.norm(f"{layer}/attn_norm", f"{block}input_layernorm"),
-        *table.dense(qkv, f"{attn}query_key_value", "(N 3 H) D", "(N 3 H)"),
-        *table.dense(f"{layer}/attn/out", f"{attn}dense", "D (N H)", "D"),
-        *table.norm(f"{layer}/mlp_norm", f"{block}post_attention_layernorm"),
-        *table.dense(f"{layer}/mlp/up", f"{block}mlp.dense_h_to_4h", "F D", "F"),
-        *table.dense(f"{layer}/mlp/down", f"{block}mlp.dense_4h_to_h", "D F", "D"),
+        *neox.layer("transformer.h.{l}.", "self_attention."),
         *table.norm("decoder/norm", "transformer.ln_f"),
         *table.dense("top/table", "lm_head", "V D"),
         *table.head(head, classify="score"),

@@ -64,8 +64,7 @@ def read(s: settings.Settings, names) -> TransformerConfig:
     if s.take("position_buckets", -1) < 1:
         s.refuse("position_buckets", s.values.get("position_buckets"), ("above 0",))
     limit = s.take("max_relative_positions", -1)
-    if s.only("pooler_hidden_act", ("gelu", "tanh", "relu"), "gelu"):
-        pooler = s.take("pooler_hidden_act", "gelu")
+    pooler = s.only("pooler_hidden_act", ("gelu", "tanh", "relu"), "gelu")
     return bert.encoder(
         s,
         token_types=s.take("type_vocab_size", 0),

@@ -84,21 +84,28 @@ def write(cfg: TransformerConfig, kind: str) -> dict:
     }
 
 
+def layer(block: str, attention: str) -> list[table.Tensor]:
+    """Return the tensors of a layer, which BLOOM names alike."""
+    ours, attn = "decoder/layers_{l}", block + attention
+    qkv = tuple(f"{ours}/attn/{name}" for name in ("query", "key", "value"))
+    return [
+        *table.norm(f"{ours}/attn_norm", f"{block}input_layernorm"),
+        *table.dense(qkv, f"{attn}query_key_value", "(N 3 H) D", "(N 3 H)"),
+        *table.dense(f"{ours}/attn/out", f"{attn}dense", "D (N H)", "D"),
+        *table.norm(f"{ours}/mlp_norm", f"{block}post_attention_layernorm"),
+        *table.dense(f"{ours}/mlp/up", f"{block}mlp.dense_h_to_4h", "F D", "F"),
+        *table.dense(f"{ours}/mlp/down", f"{block}mlp.dense_4h_to_h", "D F", "D"),
+    ]
+
+
 def tensors(cfg: TransformerConfig, kind: str, head: str) -> list[table.Tensor]:
     """Return the table."""
     del kind
-    layer, block = "decoder/layers_{l}", "gpt_neox.layers.{l}."
-    qkv = tuple(f"{layer}/attn/{name}" for name in ("query", "key", "value"))
-    attn, tokens = f"{block}attention.", "gpt_neox.embed_in.weight"
+    tokens = "gpt_neox.embed_in.weight"
     copies = ("embed_out.weight",) if cfg.tied else ()
     return [
         table.Tensor(("embed/tokens",), tokens, "V D", copies),
-        *table.norm(f"{layer}/attn_norm", f"{block}input_layernorm"),
-        *table.dense(qkv, f"{attn}query_key_value", "(N 3 H) D", "(N 3 H)"),
-        *table.dense(f"{layer}/attn/out", f"{attn}dense", "D (N H)", "D"),
-        *table.norm(f"{layer}/mlp_norm", f"{block}post_attention_layernorm"),
-        *table.dense(f"{layer}/mlp/up", f"{block}mlp.dense_h_to_4h", "F D", "F"),
-        *table.dense(f"{layer}/mlp/down", f"{block}mlp.dense_4h_to_h", "D F", "D"),
+        *layer("gpt_neox.layers.{l}.", "attention."),
         *table.norm("decoder/norm", "gpt_neox.final_layer_norm"),
         *table.dense("top/table", "embed_out", "V D"),
         *table.head(head, classify="score"),

@@ -12,6 +12,7 @@ from lmtasks.hf import files
 from lmtasks.hf import layout
 from lmtasks.hf import table
 from lmtasks.models import model as models
+from lmtasks.training import masks
 
 _SHOWN = 8
 
@@ -28,19 +29,11 @@ def parameters_of(model: models.Model) -> dict[str, Parameter]:
     """Return {path: parameter} of a model with one array per layer."""
     model = model.for_decoding()
     boxed = jax.eval_shape(model.init, jax.random.key(0))
-    axes = flat(models.logical_axes(model))
-    shapes = flat(models.unbox(boxed))
+    axes = masks.flat(models.logical_axes(model))
+    shapes = masks.flat(models.unbox(boxed))
     return {
         path: Parameter(layout.letters_of(axes[path]), tuple(x.shape))
         for path, x in shapes.items()
-    }
-
-
-def flat(tree) -> dict:
-    """Return {"a/b/c": leaf} of nested dicts."""
-    found = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in found
     }
 
 

@@ -21,6 +21,7 @@ from lmtasks.hf import settings
 from lmtasks.hf import table
 from lmtasks.models import model as models
 from lmtasks.models.config import TransformerConfig
+from lmtasks.training import masks
 from lmtasks.types import Params
 
 _HEADS = {
@@ -249,4 +250,4 @@ def read_params(
     found = names.match(checkpoint.family, wanted, weights)
     found = filling.without_other_classes(found, parameters, weights)
     filling.check(found, parameters, weights)
-    return filling.fill(found, weights, parameters, names.flat(like)), found
+    return filling.fill(found, weights, parameters, masks.flat(like)), found

@@ -8,6 +8,8 @@ import json
 import math
 import pathlib
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from collections.abc import Mapping
 
@@ -175,6 +177,16 @@ def new_directory(to: pathlib.Path):
     partial = to.with_name(to.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGINT)
+
+    def leave(number, frame):  # an exception may be lost in a library's callback
+        shutil.rmtree(partial, ignore_errors=True)
+        if callable(before):
+            before(number, frame)
+
+    if main:
+        signal.signal(signal.SIGINT, leave)
     try:
         yield partial
         if to.exists():
@@ -182,6 +194,8 @@ def new_directory(to: pathlib.Path):
         partial.rename(to)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if main:
+            signal.signal(signal.SIGINT, before)
 
 
 def write_weights(

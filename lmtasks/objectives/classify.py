@@ -59,7 +59,7 @@ class ClassifyHead:
         """Return the row without its target; [] for an empty text."""
         if not example.text.strip():
             return []
-        around = framing(tokenizer)
+        around = frame.around(tokenizer)
         first = tokenizer.encode(example.text)
         second = tokenizer.encode(example.pair) if example.pair is not None else None
         used = len(around.before) + len(around.after)
@@ -100,21 +100,6 @@ class ClassifyHead:
         """Return {"label", "score", "scores"}."""
         probabilities = np.asarray(outputs[0]["probabilities"], np.float64)
         return _ranked(self.setting.labels, probabilities)
-
-
-def framing(tokenizer) -> frame.Frame:
-    """Return what an encoder reads around a text and between two."""
-    found = frame.frame_of(tokenizer)
-    if found is not None and found.before:
-        return found
-    cls = tokenizer.cls_id if tokenizer.cls_id is not None else tokenizer.bos_id
-    sep = tokenizer.sep_id if tokenizer.sep_id is not None else tokenizer.eos_id
-    if cls is None or sep is None:
-        raise ValueError(
-            "the tokenizer has neither [CLS]/[SEP] nor begin/end-of-sequence tokens, "
-            "which an encoder's rows need; train one with `lmtasks tokenizer train`"
-        )
-    return frame.Frame((cls,), (sep,), (sep,))
 
 
 def cut_longest(first, second, room):

@@ -42,6 +42,21 @@ def frame_of(tokenizer: base.Tokenizer) -> Frame | None:
     return None
 
 
+def around(tokenizer: base.Tokenizer) -> Frame:
+    """Return what an encoder reads around a text and between two."""
+    found = frame_of(tokenizer)
+    if found is not None and found.before:
+        return found
+    cls = tokenizer.cls_id if tokenizer.cls_id is not None else tokenizer.bos_id
+    sep = tokenizer.sep_id if tokenizer.sep_id is not None else tokenizer.eos_id
+    if cls is None or sep is None:
+        raise ValueError(
+            "the tokenizer has neither [CLS]/[SEP] nor begin/end-of-sequence tokens, "
+            "which an encoder's rows need; train one with `lmtasks tokenizer train`"
+        )
+    return Frame((cls,), (sep,), (sep,))
+
+
 def _processed(raw: bytes) -> bool:
     return json.loads(raw).get("post_processor") is not None
 

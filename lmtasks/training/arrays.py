@@ -25,24 +25,24 @@ def writer() -> ocp.AsyncCheckpointer:
 
 def write(save: ocp.AsyncCheckpointer, path: pathlib.Path, tree: Tree) -> None:
     """Start to save the tree's leaves; `save.wait_until_finished` raises what fails."""
-    leaves = {name: _stored(leaf) for name, leaf in _flat(tree).items()}
+    leaves = {name: _stored(leaf) for name, leaf in masks.flat(tree).items()}
     # Orbax refuses arrays without elements; `read` makes them anew.
     leaves = {name: leaf for name, leaf in leaves.items() if leaf.size}
-    save.save(path, args=ocp.args.PyTreeSave(_nest(leaves)))
+    save.save(path, args=ocp.args.PyTreeSave(masks.nest(leaves)))
 
 
 def kinds(tree: Tree) -> dict[str, list]:
     """Return name -> [type, shape] of the leaves: arrays, their shapes or numbers."""
     arrays = {
         name: leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
-        for name, leaf in _flat(tree).items()
+        for name, leaf in masks.flat(tree).items()
     }
     return {name: [str(x.dtype), list(x.shape)] for name, x in arrays.items()}
 
 
 def key_kinds(tree: Tree) -> dict[str, str]:
     """Return name -> generator of the leaves that are random keys ("threefry2x32")."""
-    flat = _flat(tree).items()
+    flat = masks.flat(tree).items()
     return {n: str(jax.random.key_impl(leaf)) for n, leaf in flat if _is_key(leaf)}
 
 
@@ -56,37 +56,20 @@ def read(path: pathlib.Path, like: Tree, *, part: str, keys: dict[str, str]) -> 
         part: "" or "params/": the prefix of the names of `like` in what was saved.
         keys: what `key_kinds` said of it.
     """
-    wanted = {part + name: leaf for name, leaf in _flat(like).items()}
+    wanted = {part + name: leaf for name, leaf in masks.flat(like).items()}
     filled = {n: leaf for n, leaf in wanted.items() if np.prod(np.shape(leaf))}
     args = ocp.args.PyTreeRestore(
-        item=_nest(dict.fromkeys(filled, 0)),
-        restore_args=_nest({n: _restore_args(leaf) for n, leaf in filled.items()}),
+        item=masks.nest(dict.fromkeys(filled, 0)),
+        restore_args=masks.nest({n: _restore_args(leaf) for n, leaf in filled.items()}),
         partial_restore=True,
     )
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-        found = _flat(reader.restore(path, args=args))
+        found = masks.flat(reader.restore(path, args=args))
     leaves = [
         _revived(found[name], leaf, keys.get(name)) if name in filled else _empty(leaf)
         for name, leaf in wanted.items()
     ]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
-
-
-def _flat(tree: Tree) -> dict[str, typing.Any]:
-    flat, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {masks.name_of(path): leaf for path, leaf in flat}
-
-
-def _nest(flat: dict[str, typing.Any]) -> dict:
-    """Turn {"a/b": x} into {"a": {"b": x}}: names outlive the classes they are of."""
-    tree = {}
-    for name, value in flat.items():
-        *parents, last = name.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = value
-    return tree
 
 
 def _is_key(leaf) -> bool:

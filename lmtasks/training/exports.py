@@ -13,13 +13,13 @@ import numpy as np
 from lmtasks import builder
 from lmtasks import presets
 from lmtasks import pretrained
-from lmtasks.hf import names
 from lmtasks.hf import reading
 from lmtasks.hf import writing
 from lmtasks.models import layout
 from lmtasks.tokenizers import publish
 from lmtasks.tokenizers import published
 from lmtasks.training import imports
+from lmtasks.training import masks
 from lmtasks.training import parallel
 from lmtasks.training import workdir
 from lmtasks.types import Params
@@ -172,7 +172,7 @@ def _known_dtype(name: str) -> str:
 
 def flat(params: Params) -> dict[str, jax.Array]:
     """Return {path: array} of plain parameters, one array per layer."""
-    return names.flat(layout.unstack_layers(params))
+    return masks.flat(layout.unstack_layers(params))
 
 
 def _write_tokenizer(run: builder.Run, folder: str, to: pathlib.Path) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import jax
-import numpy as np
 
 from lmtasks import builder
 from lmtasks import schema
@@ -16,6 +15,7 @@ from lmtasks.data import sources
 from lmtasks.metrics import compression
 from lmtasks.models import flops
 from lmtasks.models import layout
+from lmtasks.training import masks
 from lmtasks.training import workdir
 
 # Gathering pays where the head reads well under all positions.
@@ -167,9 +167,9 @@ def take_params(folder: str, params, mesh, note) -> dict:
         )
     other = builder.build(schema.from_stored(stored), folder)
     theirs, step = workdir.restore_for_use(folder, other, mesh, None, "params")
-    theirs = _flat(layout.unstack_layers(theirs))
-    stacked = any("layers" in path.split("/") for path in _flat(params))
-    mine = _flat(layout.unstack_layers(params))
+    theirs = masks.flat(layout.unstack_layers(theirs))
+    stacked = any("layers" in path.split("/") for path in masks.flat(params))
+    mine = masks.flat(layout.unstack_layers(params))
     fits = {k for k in mine if k in theirs and theirs[k].shape == mine[k].shape}
     if not fits:
         raise ValueError(f"init={folder!r} has no parameter that fits this model")
@@ -185,10 +185,3 @@ def take_params(folder: str, params, mesh, note) -> dict:
     )
     tree = layout.stack_layers(tree) if stacked else tree
     return jax.tree.map(lambda x, p: jax.device_put(x, p.sharding), tree, params)
-
-
-def _flat(tree) -> dict[str, jax.Array | np.ndarray]:
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): x
-        for path, x in jax.tree_util.tree_flatten_with_path(tree)[0]
-    }

@@ -11,7 +11,6 @@ import jax
 from ml_collections import ConfigDict
 
 from lmtasks import builder
-from lmtasks.hf import names
 from lmtasks.hf import reading
 from lmtasks.hf import writing
 from lmtasks.models import layout
@@ -20,6 +19,7 @@ from lmtasks.models import soft
 from lmtasks.tokenizers import published
 from lmtasks.training import checkpoint
 from lmtasks.training import lora
+from lmtasks.training import masks
 from lmtasks.training import parallel
 from lmtasks.training import restore
 from lmtasks.training import runtime
@@ -51,10 +51,10 @@ def params_of(
     like = workdir.like_params(plain, mesh)
     flat, matched = reading.read_params(found, plain, like)
     _drop_other_classes(run, found, flat, note)
-    missing = sorted(names.flat(workdir.like_params(whole, mesh)).keys() - flat.keys())
+    missing = sorted(masks.flat(workdir.like_params(whole, mesh)).keys() - flat.keys())
     flat |= _drawn(whole, mesh, key, missing)
     _say(found, matched, missing, note)
-    params = nest(flat)
+    params = masks.nest(flat)
     if run.model.cfg.scan_layers:
         params = layout.stack_layers(params)
     like = workdir.like_params(run.model, mesh)
@@ -77,10 +77,10 @@ def _drop_other_classes(run: builder.Run, found, flat: dict, note) -> None:
 
 def _drawn(model: models.Model, mesh, key: Array, paths: list[str]) -> dict:
     """Return {path: array} of new parameters; no others are made."""
-    like = names.flat(workdir.like_params(model, mesh))
+    like = masks.flat(workdir.like_params(model, mesh))
     with jax.set_mesh(mesh), parallel.rules():
         draw = jax.jit(
-            lambda k: {p: names.flat(models.unbox(model.init(k)))[p] for p in paths},
+            lambda k: {p: masks.flat(models.unbox(model.init(k)))[p] for p in paths},
             out_shardings={p: like[p].sharding for p in paths},
         )
         return draw(key) if paths else {}
@@ -100,18 +100,6 @@ def _say(found, matched, missing, note):
             f"init: keys of config.json that are not understood and may matter: "
             f"{', '.join(found.unread)}"
         )
-
-
-def nest(flat: dict) -> dict:
-    """Return nested dicts of {"a/b/c": leaf}."""
-    tree: dict = {}
-    for path, leaf in flat.items():
-        *parents, last = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[last] = leaf
-    return tree
 
 
 def keep_origin(folder: str, path: pathlib.Path) -> None:

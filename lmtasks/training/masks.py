@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
+import typing
+from collections.abc import Mapping
 from collections.abc import Sequence
 
 import jax
@@ -24,6 +26,24 @@ def name_of(path) -> str:
 def weight_of(name: str) -> str:
     """Return the name of the weight that "a/b/c" is, or is a part of (LowRank)."""
     return re.sub(r"/(base|a|b)$", "", name)
+
+
+def flat(tree) -> dict[str, typing.Any]:
+    """Return {"a/b/c": leaf} of a tree, in its order."""
+    found, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {name_of(path): leaf for path, leaf in found}
+
+
+def nest(leaves: Mapping[str, typing.Any]) -> dict:
+    """Return nested dicts of {"a/b/c": leaf}: names outlive the classes they are of."""
+    tree: dict = {}
+    for name, value in leaves.items():
+        *parents, last = name.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[last] = value
+    return tree
 
 
 def is_table(name: str) -> bool:
