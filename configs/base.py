@@ -17,7 +17,7 @@ def base() -> ConfigDict:
     c = ConfigDict()
     c.task = "pydocs"  # module of lmtasks.tasks; see `lmtasks tasks`
     c.architecture = "decoder"  # encoder | decoder | encoder_decoder
-    c.objective = ""  # clm | generate | classify; "" = what fits the task
+    c.objective = ""  # "" = what fits the task; see `lmtasks tasks`
     c.seed = 0  # of parameters, data order and dropout
     c.init = ""  # where parameters come from: a work or a checkpoint directory
 
@@ -50,6 +50,7 @@ def base() -> ConfigDict:
     c.prompt.label_norm = "sum"  # label words: sum | tokens | bytes | pmi
 
     c.model = model()
+    understanding(c)
     c.loss = ConfigDict()
     c.loss.label_smoothing = 0.0  # mass spread over all classes, training only
     c.loss.z_loss = 0.0  # factor of (log Z)^2, training only
@@ -126,6 +127,52 @@ def base() -> ConfigDict:
     c.parallel.mode = "jit"  # jit | pmap (data parallel only)
     c.lock()
     return c
+
+
+def understanding(c: ConfigDict) -> None:
+    """Add the keys of the objectives that read text."""
+    c.classify = ConfigDict()
+    c.classify.kind = ""  # single | multi | regression; "" = as the labels are
+    c.classify.weights = ()  # of the classes, one each, or balanced
+    c.classify.threshold = 0.5  # multi: probability a label is given from
+    c.classify.mixup = 0.0  # alpha of the share in which class vectors are mixed
+
+    c.tag = ConfigDict()
+    c.tag.strategy = "first"  # first | all: which pieces of a word carry its tag
+    c.tag.stride = 32  # tokens that two windows of a long sentence share
+    c.tag.aggregation = "first"  # of pieces: none | simple | first | average | max
+
+    c.span = ConfigDict()
+    c.span.stride = 128  # tokens that two windows of a long context share
+    c.span.max_answer = 30  # tokens of the longest answer
+    c.span.n_best = 20  # answers kept
+    c.span.reduce = "mean"  # mean | sum of the losses of start and end
+    c.span.no_answer = number()  # lead of no answer that wins; as the task has it
+
+    c.mlm = ConfigDict()
+    c.mlm.rate = 0.15  # of the tokens that are predicted
+    c.mlm.mask = 0.8  # of those: hidden
+    c.mlm.random = 0.1  # of those: another token in their place
+    c.mlm.unit = "token"  # token | word | span: what is chosen together
+    c.mlm.span_p = 0.2  # of the geometric distribution of a span's words
+    c.mlm.span_max = 10  # words of the longest span
+    c.mlm.top = 5  # fillers shown for a mask
+
+    c.rtd = ConfigDict()
+    c.rtd.rate = 0.15  # of the tokens that are replaced
+    c.rtd.generator = ""  # work directory of the masked model that replaces
+
+    c.embed = ConfigDict()
+    c.embed.pooling = "mean"  # mean | cls | last | max
+    c.embed.temperature = 0.05  # similarities are divided by it
+    c.embed.normalize = True  # vectors of length 1
+
+    c.augment = ConfigDict()
+    c.augment.copies = 0  # changed copies of each training text; 0 = off
+    c.augment.delete = 0.0  # share of words left out
+    c.augment.swap = 0.0  # share of words that change places
+    c.augment.fill = 0.0  # share of words a masked model fills anew
+    c.augment.model = ""  # work directory of that model
 
 
 integer = lambda: config_dict.placeholder(int)

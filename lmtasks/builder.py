@@ -13,6 +13,7 @@ import typing
 
 from ml_collections import ConfigDict
 
+from lmtasks import cells
 from lmtasks import checks
 from lmtasks import decoding
 from lmtasks import presets
@@ -31,9 +32,6 @@ from lmtasks.hf import reading
 from lmtasks.models import model as models
 from lmtasks.models import soft
 from lmtasks.objectives import base as objectives
-from lmtasks.objectives import classify
-from lmtasks.objectives import clm
-from lmtasks.objectives import generate
 from lmtasks.tasks import base as task_base
 from lmtasks.training import lora as loras
 from lmtasks.training import optim as optimizers
@@ -80,7 +78,8 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     pretrained.derive(config, folder)
     checks.check_init(config)
     task = task_of(config)
-    name = config.objective or default_objective(task, config.architecture)
+    task = cells.with_kind(task, config)
+    name = config.objective or cells.default_objective(task, config)
     objectives.check_cell(name, task.kind.__name__, config.architecture)
     config.objective = name
     options = data_options(config)
@@ -91,11 +90,14 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     lora, vectors = typed(loras.Lora, config.lora), typed(soft.Soft, config.soft)
     cfg = presets.shape_of(config)  # checked before any data is read
     optimizers.schedule(optim, config.train.steps)
-    if task.kind is kinds.Labelled and not task.labels:
-        task = with_labels(task, config, options)
+    if cells.needs_labels(task, config):
+        task = cells.with_labels(task, config, records_of(task, "train", options))
+    if tuple(config.classify.weights) == ("balanced",):
+        cells.balance(task, config, records_of(task, "train", options))
     tokenizer = tokenizer_of(config, task, options, folder)
     decode = dataclasses.replace(decode, stop_ids=decoding.stop_ids(config, tokenizer))
-    objective = objective_of(name, config, task, decode)
+    objective = cells.objective_of(name, config, task, decode, typed)
+    checks.check_objective(config, objective)
     model = presets.model_of(config, cfg, objective, tokenizer)
     model = dataclasses.replace(model, soft=vectors)
     if lora.rank:
@@ -114,6 +116,8 @@ def typed(cls, section: ConfigDict):
     values = {}
     for key in names & set(section.keys()):
         value = section[key]
+        if value is None:  # not set: the class's own default
+            continue
         values[key] = tuple(value) if isinstance(value, list) else value
     return cls(**values)
 
@@ -143,12 +147,6 @@ def task_of(config: ConfigDict) -> task_base.Task:
     return task
 
 
-def default_objective(task: task_base.Task, architecture: str) -> str:
-    """Return what trains the task on the architecture when the config is silent."""
-    kind = task.kind.__name__
-    return objectives.supported(kind, architecture) or task.objective
-
-
 def data_options(config: ConfigDict) -> sources.DataOptions:
     """Return the options of the sources."""
     d = config.data
@@ -168,44 +166,19 @@ def records_of(task: task_base.Task, split: str, options: sources.DataOptions):
     return sources.open_split(task.source, split, options, check=task.example)
 
 
-def with_labels(task, config: ConfigDict, options) -> task_base.Task:
-    """Return the task with the labels found in its training data, stored in config."""
-    records = records_of(task, "train", options)
-    found = set()
-    for i in range(len(records)):
-        example = features.read_example(records, i, task.example)
-        if isinstance(example.label, tuple):
-            raise ValueError(
-                f"{records.where(i)}: more than one label ({', '.join(example.label)}); "
-                "classification takes one label a text"
-            )
-        if example.label is not None:
-            found.add(str(example.label))
-    labels = tuple(sorted(found))
-    if len(labels) < 2:
-        raise ValueError(
-            f"the training split has {len(labels)} different labels "
-            f"({', '.join(labels) or 'none'}); classification needs at least 2: check "
-            "config.data.fields.label"
-        )
-    if len(labels) > max(len(records) // 2, 100):
-        raise ValueError(
-            f"the training split has {len(labels)} different labels in {len(records)} "
-            "records; this does not look like classes: check config.data.fields.label"
-        )
-    config.data.labels = labels
-    return dataclasses.replace(task, labels=labels)
-
-
-def texts_of(example: kinds.Example, prompt: str) -> list[str]:
+def texts_of(example: kinds.Example, prompt: str, labels=()) -> list[str]:
     """Return all text of an example, for training a tokenizer."""
     if isinstance(example, kinds.Text):
         return [example.text]
+    if isinstance(example, kinds.Pair):
+        return [example.first, example.second, *example.negatives]
+    if isinstance(example, kinds.Choice):
+        return [chat.prompt_text(example, prompt), *example.options]
     if isinstance(example, kinds.Labelled):
         label = example.label
         words = [str(label)] if label is not None else []
         return [chat.prompt_text(example, prompt), *words]
-    turns = chat.as_turns(example, prompt).turns
+    turns = chat.as_turns(example, prompt, labels).turns
     return [turn.text for turn in turns]
 
 
@@ -236,7 +209,7 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
         text
         for i in range(len(records))
         for text in texts_of(
-            features.read_example(records, i, task.example), task.prompt
+            features.read_example(records, i, task.example), task.prompt, task.labels
         )
     )
     texts = itertools.chain(template.texts, texts)
@@ -246,25 +219,6 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
     return tokenizers.train(
         kind, texts, size=size, extra=template.marks, options=options
     )
-
-
-def objective_of(name: str, config: ConfigDict, task, decode: plan.Decode):
-    """Return the objective with its hyper-parameters."""
-    setting = objectives.Setting(
-        architecture=config.architecture,
-        length=config.data.length,
-        source_length=config.data.source_length,
-        labels=task.labels,
-        prompt=task.prompt,
-        template=chat.template_of(config.prompt.template),
-        label_smoothing=config.loss.label_smoothing,
-        z_loss=config.loss.z_loss,
-    )
-    if name == "clm":
-        return clm.Clm(setting, decode)
-    if name == "generate":
-        return generate.Generate(setting, decode)
-    return classify.make(setting, config.prompt.label_norm)
 
 
 def buckets_of(config: ConfigDict, length: int) -> tuple[int, ...]:

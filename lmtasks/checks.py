@@ -76,6 +76,16 @@ def check_values(config: ConfigDict) -> None:
         raise ValueError("eval.ema=True needs averaged parameters: set train.ema")
 
 
+def check_objective(config: ConfigDict, objective) -> None:
+    """Raise ValueError for a loss over the whole batch that would be cut in parts."""
+    if objective.whole_batch and config.train.accumulate != 1:
+        raise ValueError(
+            f"train.accumulate={config.train.accumulate}: objective="
+            f"{config.objective!r} compares every example of a batch with all others; "
+            "set it to 1"
+        )
+
+
 def check_init(config: ConfigDict) -> None:
     """Raise ValueError when a work directory as init is given another tokenizer."""
     path, init = config.tokenizer.path, config.init

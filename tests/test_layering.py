@@ -15,9 +15,9 @@ LAYERS = (
     ("models", "families", "data", "hf"),
     ("objectives", "tasks"),
     ("training.lora", "training.step", "training.arrays", "training.checkpoint",
-     "training.restore", "schema", "presets", "pretrained", "checks", "decoding", "builder", "hf.hub",
+     "training.restore", "schema", "presets", "pretrained", "checks", "decoding", "cells", "builder", "hf.hub",
      "hf.reading"),
-    ("training", "api"),
+    ("training", "api", "suites", "zero_shot", "rendering", "inspection"),
     ("cli", "__main__", ""),
 )  # fmt: skip
 

@@ -130,7 +130,8 @@ def data_key(objective) -> tuple:
     """Return what of an objective decides its rows: not its loss, not its decoding."""
     setting = objective.setting
     plain = dataclasses.replace(setting, label_smoothing=0.0, z_loss=0.0)
-    return type(objective).__name__, repr(plain)
+    key = objective.rows_key()
+    return (type(objective).__name__, repr(plain), *([key] if key else []))
 
 
 def fingerprint(*parts) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import typing
 from collections.abc import Sequence
 
 import numpy as np
@@ -71,11 +72,31 @@ def join(rows: Sequence[Features]) -> Features:
     return out
 
 
+@dataclasses.dataclass(frozen=True)
+class Varied:
+    """The features of piece k in an epoch, where they are drawn anew in each.
+
+    Randomness is a function of (seed, epoch, piece): it replays on resuming.
+    """
+
+    pieces: feats.Pieces
+    objective: typing.Any = None
+    tokenizer: typing.Any = None
+    seed: int = 0
+
+    def __call__(self, epoch: int, k: int) -> Features:
+        row = self.pieces[k].features
+        if self.objective is None or not self.objective.varies:
+            return row
+        rng = np.random.default_rng((self.seed, epoch, k))
+        return self.objective.vary(row, rng, self.tokenizer)
+
+
 class PaddedRows:
     """One piece a row; `sizes` lets a batch choose the bucket it is padded to."""
 
-    def __init__(self, pieces: feats.Pieces):
-        self.pieces = pieces
+    def __init__(self, pieces: feats.Pieces, varied: Varied | None = None):
+        self.pieces, self.varied = pieces, varied or Varied(pieces)
         self.fingerprint = pieces.fingerprint
         self.weighted = int(pieces.weighted.max(initial=1))
 
@@ -83,8 +104,8 @@ class PaddedRows:
         return len(self.pieces)
 
     def row(self, epoch: int, i: int) -> Features:
-        """Return row i; the same in every epoch."""
-        return self.pieces[i].features
+        """Return row i of an epoch."""
+        return self.varied(epoch, i)
 
     def size(self, i: int) -> tuple[int, int]:
         """Return (tokens, source tokens) of row i."""
@@ -102,7 +123,14 @@ class PackedRows:
     short labels do not fill a target row before its source row is full.
     """
 
-    def __init__(self, pieces: feats.Pieces, length: int, source_length: int):
+    def __init__(
+        self,
+        pieces: feats.Pieces,
+        length: int,
+        source_length: int,
+        varied: Varied | None = None,
+    ):
+        self.varied = varied or Varied(pieces)
         sizes = np.stack([pieces.tokens, pieces.sources, pieces.weighted], axis=1)
         # Twice the mean bounds what is gathered before the head, and closes no bin
         # early: a quarter above it left SST-2's rows 93% full instead of 99%.
@@ -121,8 +149,8 @@ class PackedRows:
         return len(self.bins)
 
     def row(self, epoch: int, i: int) -> Features:
-        """Return bin i joined; the same in every epoch."""
-        return join([self.pieces[k].features for k in self.bins[i]])
+        """Return bin i of an epoch, joined."""
+        return join([self.varied(epoch, k) for k in self.bins[i]])
 
     def size(self, i: int) -> tuple[int, int]:
         """Return (tokens, source tokens) of bin i."""
@@ -236,7 +264,11 @@ def stack(
     for key in rows[0]:
         width = source_length if key.startswith("source") else length
         dtype = {"f": np.float32, "b": np.bool_}.get(BATCH_KEYS[key][0][0], np.int32)
-        array = np.full((len(rows), width), EMPTY.get(key, 0), dtype)
+        first = rows[0][key]
+        if key == "targets":  # numbers or several labels a position are the objective's
+            dtype = np.float32 if first.dtype.kind == "f" else dtype
+        shape = (len(rows), width, *first.shape[1:])
+        array = np.full(shape, EMPTY.get(key, 0), dtype)
         for i, row in enumerate(rows):
             array[i, : len(row[key])] = row[key]
         out[key] = array

@@ -17,47 +17,53 @@ from lmtasks.decode import constraints
 from lmtasks.decode import methods
 from lmtasks.decode import plan
 from lmtasks.decode import stream
-from lmtasks.types import ARCHITECTURES
 from lmtasks.types import Features
 from lmtasks.types import Sums
 
-# (kind of example, architecture) -> objective module. The only such table.
+# (kind of example, architecture) -> objective modules, the first by default. The only
+# such table.
 SUPPORT = {
-    ("Text", "decoder"): "clm",
-    ("Turns", "decoder"): "generate",
-    ("Turns", "encoder_decoder"): "generate",
-    ("Labelled", "encoder"): "classify",
-    ("Labelled", "decoder"): "classify",
-    ("Labelled", "encoder_decoder"): "classify",
+    ("Text", "encoder"): ("mlm", "rtd"),
+    ("Text", "decoder"): ("clm",),
+    ("Turns", "decoder"): ("generate",),
+    ("Turns", "encoder_decoder"): ("generate",),
+    ("Labelled", "encoder"): ("classify",),
+    ("Labelled", "decoder"): ("classify", "generate"),
+    ("Labelled", "encoder_decoder"): ("classify", "generate"),
+    ("Choice", "encoder"): ("choice",),
+    ("Choice", "decoder"): ("choice", "generate"),
+    ("Choice", "encoder_decoder"): ("choice", "generate"),
+    ("Tagged", "encoder"): ("tag",),
+    ("Tagged", "decoder"): ("generate",),
+    ("Tagged", "encoder_decoder"): ("generate",),
+    ("Span", "encoder"): ("span",),
+    ("Span", "decoder"): ("generate",),
+    ("Span", "encoder_decoder"): ("generate",),
+    ("Pair", "encoder"): ("embed",),
+    ("Pair", "decoder"): ("embed",),
 }
-# What an example of another kind is also trained by: its answer, generated.
-BY_GENERATION = ("Labelled", "Choice", "Span")
-PLANNED = ("mlm", "denoise", "tag", "span", "prefer", "embed")
+PLANNED = ("denoise", "prefer")
 
 
 def supported(kind: str, architecture: str) -> str | None:
-    """Return the objective that trains this kind of example, or None."""
-    found = SUPPORT.get((kind, architecture))
-    if found is None and kind in BY_GENERATION and architecture != "encoder":
-        return "generate"
-    return found
+    """Return the objective that trains this kind of example by default, or None."""
+    return SUPPORT.get((kind, architecture), (None,))[0]
 
 
 def check_cell(name: str, kind: str, architecture: str) -> None:
     """Raise ValueError with the reason when the combination cannot be trained."""
-    cells = {(k, a, supported(k, a)) for k in KINDS for a in ARCHITECTURES}
-    if (kind, architecture, name) in cells:
-        return
-    if name == "generate" and kind in BY_GENERATION and architecture != "encoder":
+    if name in SUPPORT.get((kind, architecture), ()):
         return
     if name in PLANNED:
         raise ValueError(f"objective={name!r} is planned and not there yet")
-    known = sorted(set(SUPPORT.values()))
+    known = sorted(set().union(*SUPPORT.values()))
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"objective={name!r} is not one of {', '.join(known)}{hint}")
-    there = [f"{o} on {a}" for k, a, o in sorted(cells, key=str) if k == kind and o]
+    there = [
+        f"{one} on {a}" for (k, a), each in SUPPORT.items() if k == kind for one in each
+    ]
     raise ValueError(
         f"objective={name!r} cannot train {kind} examples on architecture="
         f"{architecture!r}: {_reason(name, kind, architecture)}; possible here: "
@@ -68,12 +74,13 @@ def check_cell(name: str, kind: str, architecture: str) -> None:
 def _reason(name, kind, architecture):
     if architecture == "encoder" and name in ("clm", "generate"):
         return "an encoder sees both sides of a token and cannot write text"
-    if name == "clm" and architecture == "encoder_decoder":
+    if kind == "Text" and architecture == "encoder_decoder":
         return "plain text has no source side for the encoder"
+    if (name, kind) == ("embed", "Pair"):
+        return "its vectors are pooled from one stack of layers"
+    if name in ("mlm", "rtd") and kind == "Text":
+        return "it fills gaps from both sides, which only an encoder sees"
     return f"it does not read {kind} examples"
-
-
-KINDS = tuple(kind.__name__ for kind in examples.KINDS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +103,50 @@ class Setting:
     template: chat.Template = chat.Template()
     label_smoothing: float = 0.0
     z_loss: float = 0.0
+
+
+class Objective:
+    """What an objective is unless it says otherwise.
+
+    Attributes:
+        head, classes: of the model (see models.heads).
+        stream: training rows are cut out of the concatenated documents.
+        gather: only positions with weight reach the head.
+        writes: predictions are text that is decoded.
+        packs: several examples may share a training row.
+        whole_batch: the loss compares the examples of a batch with each other.
+        varies: `vary(row, rng, tokenizer)` draws a training row anew in every epoch.
+    """
+
+    head = "lm"
+    classes = 0
+    stream = False
+    gather = True
+    writes = False
+    packs = True
+    whole_batch = False
+    varies = False
+
+    def vary(self, row: Features, rng: np.random.Generator, tokenizer) -> Features:
+        """Return the row of another epoch; no more tokens or weighted positions."""
+        return row
+
+    def rows_key(self) -> str:
+        """Return what of the options decides the rows; resuming checks it."""
+        return ""
+
+    def asked(self, example, tokenizer) -> examples.Example:
+        """Return what a sample of a split asks: a plain text's first words, other
+        examples as they are.
+        """
+        if not isinstance(example, examples.Text):
+            return example
+        words = example.text[:48].rsplit(None, 1)[0] if len(example.text) > 48 else ""
+        return dataclasses.replace(example, text=words or example.text[:24])
+
+    def report(self, totals, examples) -> dict[str, float]:
+        """Return metrics of the summed losses; the task's metrics say the rest."""
+        return {}
 
 
 def token_loss(setting: Setting, apply, params, batch, rng) -> Sums:

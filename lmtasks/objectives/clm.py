@@ -13,7 +13,7 @@ from lmtasks.types import Features
 
 
 @dataclasses.dataclass(frozen=True)
-class Clm:
+class Clm(base.Objective):
     """Every token is predicted from those before it in its document.
 
     Training concatenates documents and cuts rows of T out of the stream (`stream`);
@@ -22,8 +22,6 @@ class Clm:
 
     setting: base.Setting
     decode: plan.Decode = plan.Decode()
-    head = "lm"
-    classes = 0
     stream = True
     gather = False
     writes = True

@@ -15,7 +15,7 @@ from lmtasks.types import Features
 
 
 @dataclasses.dataclass(frozen=True)
-class Generate:
+class Generate(base.Objective):
     """Turns on a decoder, or prompt -> reply on an encoder-decoder.
 
     A decoder learns every assistant turn of a conversation; an encoder-decoder learns
@@ -24,15 +24,14 @@ class Generate:
 
     setting: base.Setting
     decode: plan.Decode = plan.Decode()
-    head = "lm"
-    classes = 0
-    stream = False
-    gather = True
     writes = True
+
+    def _turns(self, example):
+        return chat.as_turns(example, self.setting.prompt, self.setting.labels)
 
     def featurize(self, example, tokenizer, rng=None) -> list[Features]:
         """Return one row; [] when the example has no answer or an empty prompt."""
-        turns = chat.as_turns(example, self.setting.prompt)
+        turns = self._turns(example)
         if not any(t.text.strip() for t in turns.turns if t.role != "assistant"):
             return []
         if self.setting.architecture == "decoder":
@@ -77,7 +76,7 @@ class Generate:
 
     def query(self, example, tokenizer) -> list[Features]:
         """Return the prompt alone, rendered exactly as in training."""
-        turns = chat.as_turns(example, self.setting.prompt)
+        turns = self._turns(example)
         prompt, _ = chat.split_reply(turns)
         if not prompt:
             return []

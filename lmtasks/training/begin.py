@@ -33,6 +33,7 @@ def recipe_of(run: builder.Run, mesh) -> steps.Recipe:
         frozen=frozen_of(run, mesh),
         accumulate=train.accumulate,
         ema=train.ema,
+        whole_batch=run.objective.whole_batch,
     )
 
 

@@ -187,7 +187,8 @@ class Evaluator:
             return metrics
         examples = split.queries.examples
         # Token accuracy keeps its name; the task's metrics may be named the same.
-        metrics["token_accuracy"] = metrics.pop("accuracy")
+        if "accuracy" in metrics:
+            metrics["token_accuracy"] = metrics.pop("accuracy")
         known = [i for i, e in enumerate(examples) if inputs.has_gold(e)]
         for metric in self.run.task.metrics if known else ():
             metrics |= metric([parsed[i] for i in known], [examples[i] for i in known])

@@ -65,7 +65,8 @@ def _drop_other_classes(run: builder.Run, found, flat: dict, note) -> None:
     """Leave the class head out where its classes have other names or another order."""
     ours, theirs = tuple(run.task.labels), found.labels
     heads = [path for path in flat if path.startswith("top/out")]
-    if not heads or not theirs or ours == theirs:
+    # Without labels (spans, numbers, options) there are no names to compare.
+    if not (heads and ours and theirs) or ours == theirs:
         return
     note(
         f"init: the classes there are {', '.join(theirs)}, here {', '.join(ours)}: the "

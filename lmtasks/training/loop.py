@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -22,6 +23,7 @@ from lmtasks.training import chips
 from lmtasks.training import evaluate
 from lmtasks.training import feed
 from lmtasks.training import imports
+from lmtasks.training import masked
 from lmtasks.training import parallel
 from lmtasks.training import report
 from lmtasks.training import runtime
@@ -77,7 +79,7 @@ def train(config: ConfigDict, folder: str) -> Outcome:
     workdir.check_tokenizer(path, config)
     runtime.enable_compile_cache()
     runtime.keep_memory()
-    run = builder.build(config, folder)
+    run = masked.with_generator(builder.build(config, folder))
     mesh = parallel.make_mesh(run.parallel)
     parallel.check_batch(mesh, run.config.train.batch_size, run.config.train.accumulate)
     with runtime.Interrupts() as interrupts:
@@ -259,7 +261,9 @@ class Trainer:
                 return state, "early"
         for done in range(first + 1, c.train.steps + 1):
             batch = next(batches)
-            with jax.set_mesh(self.mesh), parallel.rules():
+            # pmap makes a mesh of its own, which must not meet another.
+            mesh = contextlib.nullcontext() if pmap else jax.set_mesh(self.mesh)
+            with mesh, parallel.rules():
                 placed = batch if pmap else parallel.put(batch, sharding)
                 state, metrics = update(state, placed)
             self.last = state

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import jax
 
 from lmtasks import builder
@@ -26,14 +24,6 @@ class _Few:
         return self._records[i]
 
 
-def opening(example: examples.Example) -> examples.Example:
-    """Return a plain text's first words as a prompt; other examples as they are."""
-    if not isinstance(example, examples.Text):
-        return example
-    words = example.text[:48].rsplit(None, 1)[0] if len(example.text) > 48 else ""
-    return dataclasses.replace(example, text=words or example.text[:24])
-
-
 def make(
     run: builder.Run,
     evaluator: evaluate.Evaluator,
@@ -51,7 +41,7 @@ def make(
     records = _Few(split.pieces.records, count)
     few = features.Pieces(
         records,
-        lambda record: opening(run.task.example(record)),
+        lambda record: run.objective.asked(run.task.example(record), run.tokenizer),
         run.objective,
         run.tokenizer,
         query=True,
@@ -71,8 +61,13 @@ def prompt_of(example: examples.Example) -> str:
         turns = example.turns
         asked = turns[:-1] if turns[-1].role == "assistant" else turns
         return "\n".join(turn.text for turn in asked)
-    parts = [getattr(example, k, None) for k in ("question", "context", "text", "pair")]
-    return "\n".join(part for part in parts if part)
+    if isinstance(example, examples.Tagged):
+        return example.text or " ".join(example.words)
+    keys = ("question", "context", "text", "pair", "first", "second")
+    parts = [getattr(example, key, None) for key in keys]
+    return "\n".join(
+        part for part in [*parts, *getattr(example, "options", ())] if part
+    )
 
 
 def target_of(example: examples.Example):
@@ -80,12 +75,22 @@ def target_of(example: examples.Example):
     if isinstance(example, examples.Turns):
         last = example.turns[-1]
         return last.text if last.role == "assistant" else None
+    if isinstance(example, examples.Tagged):
+        return " ".join(example.tags) or None
+    if isinstance(example, examples.Span):
+        return example.answers[0][0] if example.answers else ""
+    if isinstance(example, examples.Choice):
+        return example.options[example.answer] if example.answer >= 0 else None
     return getattr(example, "label", None)
 
 
 def line(row: dict) -> str:
     """Return one line for the terminal."""
     answer = row["answer"] or {}
-    said = answer.get("text") or answer.get("label") or ""
+    said = (
+        answer.get("text") or answer.get("label") or " ".join(answer.get("tags") or ())
+    )
+    if "similarity" in answer:
+        said = f"similarity {answer['similarity']:.3f}"
     end = "" if row["target"] is None else f"  (target {row['target']!r})"
     return f"  {row['prompt'][-60:]!r} -> {str(said)[:160]!r}{end}"

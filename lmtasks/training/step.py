@@ -48,6 +48,7 @@ class Recipe:
         frozen: tree of bools, or None when nothing is frozen.
         accumulate: micro-batches a step. ema: decay, 0 = off.
         axis: pmap's axis name, or None under jit.
+        whole_batch: the loss needs every example of the batch at once.
     """
 
     apply: typing.Callable
@@ -58,6 +59,7 @@ class Recipe:
     accumulate: int = 1
     ema: float = 0.0
     axis: str | None = None
+    whole_batch: bool = False
 
 
 def init_state(recipe: Recipe, params: Params, rng: Array) -> TrainState:
@@ -81,6 +83,13 @@ def _split(recipe: Recipe, params: Params):
 def _sums(recipe: Recipe, trainable, frozen, batch: Batch, rng: Array):
     """Return (loss sum, all sums) as `value_and_grad` wants them."""
     params = trainable if frozen is None else masks.merge(trainable, frozen)
+    if recipe.whole_batch and recipe.axis is not None:
+        # Every device computes the whole loss; their sum counts it once.
+        batch = jax.lax.all_gather(batch, recipe.axis, tiled=True)
+        sums = recipe.loss(recipe.apply, params, batch, rng)
+        share = 1 / jax.lax.axis_size(recipe.axis)
+        sums = jax.tree.map(lambda x: x * share, sums)
+        return sums["loss"][0], sums
     sums = recipe.loss(recipe.apply, params, batch, rng)
     return sums["loss"][0], sums
 
