@@ -8,6 +8,7 @@ import re
 import numpy as np
 
 from lmtasks.data import examples
+from lmtasks.data import letters
 from lmtasks.tokenizers import chat_ids
 
 # What chat formats write as one token.
@@ -156,6 +157,8 @@ def prompt_text(example: examples.Example, prompt: str) -> str:
         for name, value in vars(example).items()
         if isinstance(value, str) or (name == "words" and isinstance(value, tuple))
     }
+    if isinstance(example, examples.Choice):
+        fields["options"] = letters.listed(example.options)
     try:
         return prompt.format(**fields)
     except (KeyError, IndexError, AttributeError, ValueError) as error:
@@ -166,32 +169,48 @@ def prompt_text(example: examples.Example, prompt: str) -> str:
         ) from None
 
 
-def as_turns(example: examples.Example, prompt: str) -> examples.Turns:
+def as_turns(
+    example: examples.Example, prompt: str, labels: tuple[str, ...] = ()
+) -> examples.Turns:
     """Return any supervised example as a prompt with its answer.
 
     Labelled("a gem", "positive") with the prompt "Review: {text} Sentiment:" becomes
     user "Review: a gem Sentiment:", assistant "positive". An unlabelled example gets
-    no assistant turn.
+    no assistant turn. Tags are written as data.tag_text has it; `labels`, all tags of
+    the task, say whether they name entities.
     """
     if isinstance(example, examples.Turns):
         return example
-    answer, references = _answer(example)
+    answer, references = _answer(example, prompt, labels)
     turns = [examples.Turn("user", prompt_text(example, prompt))]
     if answer is not None:
         turns.append(examples.Turn("assistant", answer))
     return examples.Turns(tuple(turns), references)
 
 
-def _answer(example) -> tuple[str | None, tuple[str, ...]]:
+def _label(label) -> str | None:
+    """Return a label as it is written: several by commas, a number shortly."""
+    if isinstance(label, tuple):
+        return ", ".join(label) or "none"
+    if isinstance(label, float):
+        return f"{label:g}"
+    return None if label is None else str(label)
+
+
+def _answer(example, prompt, labels) -> tuple[str | None, tuple[str, ...]]:
     if isinstance(example, examples.Labelled):
-        return None if example.label is None else str(example.label), ()
+        return _label(example.label), ()
     if isinstance(example, examples.Choice):
-        return (example.options[example.answer] if example.answer >= 0 else None), ()
+        said = letters.answers(example, prompt)
+        return (said[example.answer] if example.answer >= 0 else None), ()
     if isinstance(example, examples.Span):
         texts = [text for text, _ in example.answers] or ["no answer"]
         return texts[0], tuple(texts[1:])
     if isinstance(example, examples.Tagged):
-        return (" ".join(example.tags) or None), ()
+        # Its scheme reader needs scikit-learn, a second that other runs need not wait.
+        from lmtasks.data import tag_text
+
+        return (tag_text.write(example, labels) if example.tags else None), ()
     if isinstance(example, examples.Preference):
         return example.chosen, ()
     raise ValueError(f"a {type(example).__name__} example has no answer to generate")

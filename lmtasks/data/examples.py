@@ -54,10 +54,31 @@ class Choice:
 
 @dataclasses.dataclass(frozen=True)
 class Tagged:
-    """Words with one tag each; `tags` is empty at inference."""
+    """Words with one tag each; `tags` is empty at inference.
+
+    `text` is what the words were cut from and `spans` are the (start, end) characters
+    of each word in it; None = the words joined by single spaces.
+    """
 
     words: tuple[str, ...]
     tags: tuple[str, ...] = ()
+    text: str | None = None
+    spans: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self):
+        if isinstance(self.words, str) or isinstance(self.tags, str):
+            raise ValueError(
+                f"words={self.words!r:.60} and tags={self.tags!r:.60} are lists of texts"
+            )
+        if self.tags and len(self.words) != len(self.tags):
+            raise ValueError(
+                f"{len(self.words)} words have {len(self.tags)} tags; give one each."
+            )
+        if self.text is not None and len(self.words) != len(self.spans):
+            raise ValueError(
+                f"{len(self.words)} words have {len(self.spans)} spans in their text; "
+                "give one each, or no text."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,10 +101,16 @@ class Preference:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two texts that belong together, for contrastive training."""
+    """Two texts that belong together, for contrastive training.
+
+    `negatives` are texts like the second that do not belong to the first; `score`,
+    from 0 to 1, says how much the two do, None = they do.
+    """
 
     first: str
     second: str
+    negatives: tuple[str, ...] = ()
+    score: float | None = None
 
 
 Example = Text | Turns | Labelled | Choice | Tagged | Span | Preference | Pair

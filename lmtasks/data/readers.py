@@ -215,12 +215,15 @@ def _cells(row: list[str]) -> list[str] | Bad:
     return row if encodable(whole) else Bad("bytes that are no UTF-8")
 
 
-def conll(path: str, columns: Collection[int] = ()) -> Iterator[Row]:
+def conll(
+    path: str, columns: Collection[int] = (), *, wordless: bool = False
+) -> Iterator[Row]:
     """Yield sentences of one token a line, columns apart by tabs or else white space.
 
     Keys are "words" (first column) and "tags" (last), or the numbers in `columns`, from
     0; only then may lines differ in their number of columns. -DOCSTART- lines only
-    separate. A line that holds a tab is cut at tabs alone.
+    separate. A line that holds a tab is cut at tabs alone. With `wordless` a line of
+    an "O" without a word is left out instead of refused.
     """
     wanted = dict(zip(columns, columns, strict=True)) or {"words": 0, "tags": -1}
     for number, block in _blocks(path):
@@ -229,12 +232,14 @@ def conll(path: str, columns: Collection[int] = ()) -> Iterator[Row]:
             continue
         tokens = [line.split("\t" if "\t" in line else None) for line in block]
         width = 0 if columns else len(tokens[0])
-        wrong = [_bad_token(row, wanted, width) for row in tokens]
+        gone = [wordless and [c.strip() for c in row] == ["", "O"] for row in tokens]
+        pairs = list(zip(tokens, gone, strict=True))
+        wrong = ["" if out else _bad_token(row, wanted, width) for row, out in pairs]
         if any(wrong):
             place = next(i for i, what in enumerate(wrong) if what)
             yield number + place, Bad(wrong[place])
             continue
-        tokens = [row for row in tokens if row[0] != "-DOCSTART-"]
+        tokens = [row for row, out in pairs if not out and row[0] != "-DOCSTART-"]
         if tokens:
             yield (
                 number,

@@ -141,6 +141,18 @@ def token_accuracy(
     }
 
 
+def missed(
+    predictions: Sequence[inputs.Prediction], scored: Sequence[examples.Example]
+) -> dict[str, float]:
+    """Return {"missed"}: how much in the predictions could not be placed.
+
+    Generated entities and tags that the words do not have, and words for which the
+    tokenizer has no piece.
+    """
+    inputs.check(predictions, scored)
+    return {"missed": float(sum(one.get("missed", 0) for one in predictions))}
+
+
 def _sequences(predictions, scored, missing: str = "O"):
     """Return gold and predicted tags; `missing` fills what has tags None."""
     inputs.check(predictions, scored)

@@ -1,21 +1,22 @@
 """UD English EWT: parts of speech of web text. (Silveira et al., 2014)
 
-A folder of train.conllu, validation.conllu and test.conllu, each also .gz.
+TFDS universal_dependencies/en_ewt, or a folder of train.conllu, validation.conllu and
+test.conllu, each also .gz: the files of github.com/UniversalDependencies/UD_English-EWT
+under these names.
 """
 
 import dataclasses
 
 from lmtasks.data import sources
-from lmtasks.metrics import tagging as scores
-from lmtasks.tasks import tagging
-
-_UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X"
+from lmtasks.tasks import ud_pos
 
 TASK = dataclasses.replace(
-    tagging.TASK,
-    source=sources.Source(files={"*": "{split}.conllu"}),
-    metrics=(scores.token_accuracy,),
-    labels=tuple(_UPOS.split()),
+    ud_pos.TASK,
+    source=sources.Source(
+        tfds="universal_dependencies/en_ewt",
+        splits={"train": "train", "validation": "dev", "test": "test"},
+        files={"*": "{split}.conllu"},
+    ),
     samples=(
         {"words": "The cat sleeps .", "tags": "DET NOUN VERB PUNCT"},
         {"words": "She quickly left Oslo", "tags": "PRON ADV VERB PROPN"},
