@@ -154,7 +154,7 @@ def _question(context: str, question: dict) -> dict | readers.Bad:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return readers.Bad(f"not a SQuAD question ({type(error).__name__}: {error})")
     for answer, start in row["answers"]:
-        if context[start : start + len(answer)] != answer:
-            there = context[start : start + len(answer)]
+        there = context[start : start + len(answer)] if start >= 0 else ""
+        if there != answer:
             return readers.Bad(f"the answer {answer!r} is not at {start}, {there!r} is")
     return row

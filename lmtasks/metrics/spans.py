@@ -8,6 +8,8 @@ Turns (last assistant turn and references); "" or a missing "text" is "no answer
 from __future__ import annotations
 
 import collections
+import itertools
+import math
 import re
 import string
 from collections.abc import Sequence
@@ -67,14 +69,10 @@ def squad_v2(
 
     Where both sorts of questions occur, also the values over each:
     "has_answer_exact_match", "has_answer_f1", "no_answer_exact_match" and
-    "no_answer_f1".
+    "no_answer_f1", and what `best_thresholds` gives.
     """
     inputs.check(predictions, scored)
-    # As the official script: a gold that normalizes to nothing is no answer.
-    golds = [
-        tuple(text for text in inputs.gold_texts(example) if normalize(text))
-        for example in scored
-    ]
+    golds = _golds(scored)
     found = _best(inputs.said_texts(predictions), [gold or ("",) for gold in golds])
     values = _means(found)
     parts = {
@@ -84,7 +82,84 @@ def squad_v2(
     if all(parts.values()):
         for part, pairs in parts.items():
             values |= {f"{part}_{k}": v for k, v in _means(pairs).items()}
+        values |= best_thresholds(predictions, scored)
     return values
+
+
+def best_thresholds(
+    predictions: Sequence[inputs.Prediction], scored: Sequence[examples.Example]
+) -> dict[str, float]:
+    """Return what the best threshold of "no answer" would score, and which it is.
+
+    {"best_exact", "best_exact_thresh", "best_f1", "best_f1_thresh"}, the names of the
+    official script for SQuAD v2, where the predictions carry "null_score",
+    "span_score" and "n_best" (the objective span); else {}. To use one:
+    `--config.span.no_answer=VALUE`. It lies midway between two questions' margins, so
+    that rounding it changes nothing. It is chosen on these very questions: choose on
+    validation, report on test.
+    """
+    inputs.check(predictions, scored)
+    if not any("null_score" in prediction for prediction in predictions):
+        return {}
+    margins = [_margin(prediction) for prediction in predictions]
+    spans = [_span_text(prediction) for prediction in predictions]
+    golds = _golds(scored)
+    answered = _best(spans, [gold or ("",) for gold in golds])
+    values = {}
+    for name, column in (("best_exact", 0), ("best_f1", 1)):
+        gains = [
+            (margin, pair[column] - float(not gold))
+            for margin, pair, gold in zip(margins, answered, golds, strict=True)
+            if margin < math.inf
+        ]
+        gain, threshold = _best_cut(gains)
+        total = gain + sum(not gold for gold in golds)
+        values[name] = 100.0 * total / len(golds)
+        values[f"{name}_thresh"] = threshold
+    return values
+
+
+def _golds(scored: Sequence[examples.Example]) -> list[tuple[str, ...]]:
+    """Return the golds that have a word; as in the official script others are none."""
+    return [
+        tuple(text for text in inputs.gold_texts(example) if normalize(text))
+        for example in scored
+    ]
+
+
+def _margin(prediction: inputs.Prediction) -> float:
+    """Return by how much "no answer" leads the best span; inf where there is none."""
+    best = prediction.get("span_score")
+    return math.inf if best is None else prediction["null_score"] - best
+
+
+def _span_text(prediction: inputs.Prediction) -> str:
+    """Return the best span, whatever the prediction says."""
+    texts = (one["text"] for one in prediction.get("n_best", ()))
+    return next(filter(None, texts), "")
+
+
+def _best_cut(gains: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return (largest sum, threshold) of the gains with a margin up to a threshold.
+
+        gains (1, +1) (2, -1) (3, +1) (4, +1)   ->   (2, 5): all of them
+
+    Of equal sums the lowest threshold, which gives the fewest answers.
+    """
+    if not gains:
+        return 0.0, 0.0
+    levels = [
+        (margin, sum(gain for _, gain in group))
+        for margin, group in itertools.groupby(sorted(gains), key=lambda pair: pair[0])
+    ]
+    margins = [margin for margin, _ in levels]
+    above = [(a + b) / 2 for a, b in itertools.pairwise(margins)] + [margins[-1] + 1]
+    best, threshold, total = 0.0, margins[0] - 1, 0.0
+    for (_, gain), cut in zip(levels, above, strict=True):
+        total += gain
+        if total > best:
+            best, threshold = total, cut
+    return best, threshold
 
 
 def _best(said: list[str], golds: list[tuple[str, ...]]) -> list[tuple[float, float]]:

@@ -6,10 +6,14 @@ SQuAD v1.1 writes them.
 
 import dataclasses
 
-from lmtasks.tasks import xquad
+from lmtasks.data import sources
+from lmtasks.metrics import spans
+from lmtasks.tasks import extractive_qa
 
 TASK = dataclasses.replace(
-    xquad.TASK,
+    extractive_qa.TASK,
+    source=sources.Source(files={"*": "{split}.json"}, format="squad"),
+    metrics=(spans.squad_v1,),
     samples=(
         {
             "question": "Whom did the miller's neighbour help?",

@@ -3,7 +3,8 @@
 As SQuAD v1 and v2 files hold them. Records are {"question", "context", "answers"},
 answers being (text, first character) pairs, none for a question the text does not
 answer; or {"question", "context", "answer"} with the answer's text, found where it
-first occurs ("" = no answer).
+first occurs ("" = no answer). An answer that does not stand at its character makes the
+record malformed (config.data.on_error).
 """
 
 from lmtasks.data import examples
@@ -21,8 +22,21 @@ def example(record: base.Record) -> examples.Span:
     if "answers" not in record:
         answers = _found(context, record["answer"])
     else:
-        answers = tuple((text, int(start)) for text, start in record["answers"])
+        pairs = record["answers"]
+        answers = tuple((text, int(start)) for text, start in pairs if text.strip())
+        for text, start in answers:
+            _check(context, text, start)
     return examples.Span(question, context, answers)
+
+
+def _check(context: str, answer: str, start: int) -> None:
+    """Raise ValueError where the answer does not stand at its character."""
+    there = context[start : start + len(answer)] if start >= 0 else ""
+    if there != answer:
+        raise ValueError(
+            f"the answer {answer!r} is not at character {start} of the context, where "
+            f"{there!r} stands"
+        )
 
 
 def _found(context: str, answer: str) -> tuple[tuple[str, int], ...]:

@@ -1,7 +1,9 @@
 """XQuAD: English questions on Wikipedia. (Artetxe et al., 2020)
 
-240 paragraphs of SQuAD v1.1's development set; every question has an answer. A folder
-of train.json, validation.json and test.json as SQuAD v1.1 writes them.
+240 paragraphs of SQuAD v1.1's development set; every question has an answer. TFDS
+xquad/en, which has nothing but a test split, or a folder of train.json,
+validation.json and test.json as SQuAD v1.1 writes them. Other languages: task
+extractive_qa with config.data.files.
 """
 
 import dataclasses
@@ -12,7 +14,12 @@ from lmtasks.tasks import extractive_qa
 
 TASK = dataclasses.replace(
     extractive_qa.TASK,
-    source=sources.Source(files={"*": "{split}.json"}, format="squad"),
+    source=sources.Source(
+        tfds="xquad/en",
+        splits={"test": "test"},
+        files={split: f"{split}.json" for split in sources.SPLITS},
+        format="squad",
+    ),
     metrics=(spans.squad_v1,),
     samples=(
         {
