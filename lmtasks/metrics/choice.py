@@ -13,9 +13,9 @@ def accuracy(
 ) -> dict[str, float]:
     """Return {"accuracy", "unparsed"}, and "acc_norm" where predictions carry it.
 
-    `choice` is the index of the predicted option. `choice_norm`, when every
-    prediction has one, is the best option with scores divided by its length; its
-    accuracy is "acc_norm". A choice of None is wrong and counted as "unparsed".
+    `choice` is the index of the predicted option, `choice_norm` the one with scores
+    divided by its length; its accuracy is "acc_norm". None, or no choice at all, is
+    wrong; a choice of None is counted as "unparsed".
 
     Raises:
         ValueError: an example is not a Choice or its answer is unknown (-1).
@@ -27,8 +27,8 @@ def accuracy(
         "accuracy": _share(said, gold),
         "unparsed": float(said.count(None)),
     }
-    if all("choice_norm" in prediction for prediction in predictions):
-        normed = [prediction["choice_norm"] for prediction in predictions]
+    if any("choice_norm" in prediction for prediction in predictions):
+        normed = [prediction.get("choice_norm") for prediction in predictions]
         values["acc_norm"] = _share(normed, gold)
     return values
 
