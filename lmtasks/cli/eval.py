@@ -12,13 +12,29 @@ from lmtasks.cli import common
 HELP = "score a trained run on a split"
 USAGE = """
 lmtasks eval --workdir=DIR [--split=validation] [--step=N|best] [--config.KEY=VALUE ...]
+lmtasks eval --suite=glue --workdir=DIR [--step=N|best]
 
 Prints the metrics and appends them to DIR/eval.jsonl; predictions go to
-DIR/predictions-SPLIT.jsonl.
+DIR/predictions-SPLIT.jsonl. With --suite, one table of the tasks trained there.
 
     lmtasks eval --workdir=runs/sst2 --split=test
     lmtasks eval --workdir=runs/sst2 --config.prompt.label_norm=pmi
 """
+
+
+def _suite(fv, folder: str) -> int:
+    """Print the table of the tasks of a suite; their scores go to eval.jsonl."""
+    from lmtasks import api
+    from lmtasks import suites
+
+    def load(one):
+        return api.load(one, common.step_of(one, fv.step))
+
+    found = suites.evaluate(fv.suite, folder, load)
+    with open(pathlib.Path(folder) / "eval.jsonl", "a") as out:
+        out.write(json.dumps({"suite": fv.suite, "tasks": found}) + "\n")
+    print("\n".join(suites.table(fv.suite, found)))
+    return 0
 
 
 def main(argv: list[str]) -> int:
@@ -28,11 +44,14 @@ def main(argv: list[str]) -> int:
     flags.DEFINE_string("workdir", None, "work directory", flag_values=fv)
     flags.DEFINE_string("split", None, "split to score", flag_values=fv)
     flags.DEFINE_string("step", None, "saved step or best; newest", flag_values=fv)
+    flags.DEFINE_string("suite", None, "tasks to score", flag_values=fv)
     common.no_more(common.parse(fv, rest, USAGE))
     folder = common.required(fv, "workdir")
-    config = common.config_of(spec, overrides, folder)
     from lmtasks import api
 
+    if fv.suite:
+        return _suite(fv, folder)
+    config = common.config_of(spec, overrides, folder)
     loaded = api.load(folder, common.step_of(folder, fv.step), config)
     split = fv.split or config.eval.split
     metrics, said = api.evaluate(loaded, split)

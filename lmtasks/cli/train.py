@@ -8,7 +8,8 @@ from lmtasks.cli import common
 
 HELP = "train a config in a work directory; run again to resume"
 USAGE = """
-lmtasks train --config=FILE.py[:ARG] --workdir=DIR [--config.KEY=VALUE ...]
+lmtasks train --config=FILE.py[:ARG] --workdir=DIR [--suite=glue]
+              [--config.KEY=VALUE ...]
 
 Trains, evaluates, samples and saves; the same command again resumes, bit for bit.
 Without --config, a work directory that has been started goes on with its own.
@@ -16,6 +17,7 @@ Without --config, a work directory that has been started goes on with its own.
   --config=FILE.py       a config file, or the name of a packaged one (quickstart)
   --config.KEY=VALUE     overrides one key; `lmtasks config FILE` lists all keys
   --workdir=DIR          where everything is written
+  --suite=glue           every task of a suite, one after another, in DIR/TASK
   --dry_run              show config, examples, parameters and memory; train nothing
 
     lmtasks train --config=quickstart --workdir=runs/quickstart
@@ -28,8 +30,15 @@ def main(argv: list[str]) -> int:
     spec, overrides, rest = common.split_config(argv)
     fv = common.flag_values()
     flags.DEFINE_string("workdir", None, "work directory", flag_values=fv)
+    flags.DEFINE_string("suite", None, "tasks to train", flag_values=fv)
     flags.DEFINE_bool("dry_run", False, "show, train nothing", flag_values=fv)
     common.no_more(common.parse(fv, rest, USAGE))
+    if fv.suite:
+        from lmtasks import suites
+
+        config = common.config_of(spec, overrides)
+        suites.train(fv.suite, config, common.required(fv, "workdir"))
+        return 0
     config = common.config_of(spec, overrides, fv.workdir)
     if fv.dry_run:
         from lmtasks.training import rehearsal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import typing
 from collections.abc import Sequence
 
@@ -34,8 +35,28 @@ def name(value: typing.Any, names: Sequence[str] = (), *, first: int = 0) -> str
     )
 
 
-def each(value: typing.Any) -> str | tuple[str, ...] | None:
-    """Return one label as its name, a list of labels as their names."""
+def each(value: typing.Any) -> str | float | tuple[str, ...] | None:
+    """Return one label as its name, a list of labels as their names; a number with a
+    decimal point (not text) stays one, for a regression.
+
+    >>> each(["a", 2]), each(3), each("3.5"), each(3.5)
+    (('a', '2'), '3', '3.5', 3.5)
+    """
     if isinstance(value, (list, tuple)):
         return tuple(str(one) for one in value)
+    if isinstance(value, float):
+        return value
     return name(value)
+
+
+def number(value: typing.Any) -> float | None:
+    """Return the finite number that a label is or says, None for any other.
+
+    >>> number("3.8"), number(4), number("many"), number("nan")
+    (3.8, 4.0, None, None)
+    """
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        return None
+    return found if math.isfinite(found) else None

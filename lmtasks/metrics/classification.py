@@ -53,6 +53,19 @@ def precision_recall_f1(
     return values
 
 
+def f1_of(
+    label: str,
+    predictions: Sequence[inputs.Prediction],
+    scored: Sequence[examples.Example],
+) -> dict[str, float]:
+    """Return {"f1"} of one class, as GLUE scores MRPC and QQP; 0 where it is absent."""
+    gold, said, _ = _arrays(list(inputs.labels(predictions, scored)))
+    value = metrics.f1_score(
+        [one == label for one in gold], [one == label for one in said], zero_division=0
+    )
+    return {"f1": float(value)}
+
+
 def mcc(
     predictions: Sequence[inputs.Prediction], scored: Sequence[examples.Example]
 ) -> dict[str, float]:
@@ -62,8 +75,7 @@ def mcc(
         ValueError: the examples are multi-label.
     """
     pairs = list(inputs.labels(predictions, scored))
-    several = isinstance(pairs[0][0], tuple)
-    if several:
+    if _several(pairs):
         raise ValueError(
             "mcc needs one label per example and these have several; use accuracy or "
             "precision_recall_f1."
@@ -87,10 +99,12 @@ def calibration(
     labels per example: {}.
     """
     pairs = list(inputs.labels(predictions, scored))
+    if _several(pairs):
+        return {}
     confidence, right, brier = [], [], []
     for prediction, (label, _) in zip(predictions, pairs, strict=True):
         scores = prediction.get("scores")
-        if not scores or isinstance(label, tuple):
+        if not scores:
             continue
         best = max(scores, key=scores.get)
         confidence.append(scores[best])
@@ -113,12 +127,25 @@ def _calibration_error(confidence, right, bins: int) -> float:
 
 def _arrays(pairs) -> tuple[typing.Any, typing.Any, typing.Any]:
     """Return (gold, said, classes) as scikit-learn wants them."""
-    if not isinstance(pairs[0][0], tuple):
+    if not _several(pairs):
         gold = [label for label, _ in pairs]
         said = [_UNPARSED if label is None else label for _, label in pairs]
         return gold, said, sorted({*gold, *said} - {_UNPARSED})
-    sets = [(frozenset(label), frozenset(said or ())) for label, said in pairs]
-    names = sorted(frozenset().union(*(a | b for a, b in sets)))
+    sets = [(_set(label), _set(said)) for label, said in pairs]
+    # At least one column: where nothing has a label, all are right.
+    names = sorted(frozenset().union(*(a | b for a, b in sets))) or [_UNPARSED]
     coder = preprocessing.MultiLabelBinarizer(classes=names)
     gold, said = (coder.fit_transform([pair[i] for pair in sets]) for i in (0, 1))
+    if len(names) == 1:  # scikit-learn takes one column for two classes
+        return gold[:, 0], said[:, 0], [1]
     return gold, said, None
+
+
+def _several(pairs) -> bool:
+    """Return whether the examples are multi-label; some may have one name only."""
+    return any(isinstance(label, (tuple, list)) for pair in pairs for label in pair)
+
+
+def _set(label) -> frozenset[str]:
+    """Return the names of a label: none, one, or several."""
+    return frozenset((label,) if isinstance(label, str) else label or ())

@@ -69,3 +69,7 @@ def _gold(i: int, label) -> float:
             "error are for regression, use accuracy for classes."
         )
     return value
+
+
+# What a task with numbers for labels is scored by.
+METRICS = (correlation, error)

@@ -60,8 +60,8 @@ class Encoder(nn.Module):
         shared = transformer.Shared(sight_of(batch, causal=False))
         types = batch.get("token_types")
         x = soft.through(self.soft, self.encoder, "encoder", x, shared, types)
-        x = x[:, -batch["tokens"].shape[1] :]
-        return self.top(heads.gather(x, batch.get("at")), self.embed.tokens)
+        x = heads.gather(x[:, -batch["tokens"].shape[1] :], batch.get("at"))
+        return self.top(heads.mix(x, batch), self.embed.tokens)
 
 
 class Decoder(nn.Module):

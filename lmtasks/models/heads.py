@@ -10,6 +10,7 @@ from lmtasks.layers import mlp
 from lmtasks.layers import norms
 from lmtasks.models.config import TransformerConfig
 from lmtasks.types import Array
+from lmtasks.types import Batch
 
 # Head -> what a position gets: the vocabulary, C classes, or start and end.
 HEADS = ("lm", "classify", "tag", "span", "none")
@@ -20,6 +21,16 @@ def gather(x: Array, at: Array | None) -> Array:
     if at is None:
         return x
     return jnp.take_along_axis(x, at[..., None], axis=1, mode="fill", fill_value=0)
+
+
+def mix(x: Array, batch: Batch) -> Array:
+    """Return x [B, A, D] with each vector mixed with another of the batch, where the
+    batch says which, int32[B, A], and how much of its own is kept.
+    """
+    if "mix" not in batch:
+        return x
+    share = batch["mix_share"].astype(x.dtype)
+    return share * x + (1 - share) * x.reshape(-1, x.shape[-1])[batch["mix"]]
 
 
 class Head(nn.Module):

@@ -1,9 +1,10 @@
-"""One class per example: a head on [CLS], or the likelihood of label words."""
+"""Classes, several labels or a number per example: a head on [CLS], or label words."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
+import math
+import numbers
 
 import jax
 import jax.numpy as jnp
@@ -11,31 +12,109 @@ import numpy as np
 
 from lmtasks import losses
 from lmtasks.data import chat
+from lmtasks.data import labels as names
 from lmtasks.objectives import base
-from lmtasks.objectives import generate
+from lmtasks.objectives import label_losses
+from lmtasks.objectives import mixup
+from lmtasks.objectives import words
 from lmtasks.tokenizers import frame
 from lmtasks.types import Features
+from lmtasks.types import Sums
 
-LABEL_NORMS = ("sum", "tokens", "bytes", "pmi")
+KINDS = ("", "single", "multi", "regression")
+LABEL_NORMS = words.LABEL_NORMS
+ClassifyWords = words.ClassifyWords
+choice_ids = words.choice_ids
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassifyHead:
+class Options:
+    """The section config.classify.
+
+    Attributes:
+        kind: "single" (one class an example), "multi" (any number of labels),
+            "regression" (a number); "" = single.
+        weights: one number per label, () = all alike. In training, single: multiplies
+            the loss and the weight of the examples of a class, so that the mean stays
+            a weighted one; multi: multiplies the loss of a label where it is given.
+        threshold: multi: the probability from which on a label is given.
+        mixup: alpha of the beta distribution that class vectors are mixed by in
+            training, 0 = off.
+    """
+
+    kind: str = ""
+    weights: tuple[float, ...] = ()
+    threshold: float = 0.5
+    mixup: float = 0.0
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise ValueError(
+                f"classify.kind={self.kind!r} is not one of {', '.join(KINDS[1:])}"
+            )
+        good = (isinstance(w, numbers.Real) and 0 < w < math.inf for w in self.weights)
+        if not all(good):
+            raise ValueError(
+                f"classify.weights={self.weights!r} takes one positive number per "
+                "label, or balanced"
+            )
+        if not 0 < self.threshold < 1:
+            raise ValueError(
+                f"classify.threshold={self.threshold} is a probability; set it between "
+                "0 and 1"
+            )
+        if not 0 <= self.mixup < math.inf:
+            raise ValueError(f"classify.mixup={self.mixup} must be at least 0; 0 = off")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifyHead(base.Objective):
     """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`, or what the tokenizer's
     checkpoint has around texts; the class is a target at the first token (Devlin et
     al., 2019, arXiv:1810.04805).
+
+    Targets are int32[B, T] classes, float32[B, T, C] of several labels, or
+    float32[B, T] numbers.
     """
 
     setting: base.Setting
+    options: Options = Options()
     head = "classify"
-    stream = False
-    gather = True
-    writes = False
+
+    def __post_init__(self):
+        given, labels = self.options.weights, self.setting.labels
+        if given and self.kind == "regression":
+            raise ValueError(
+                "classify.weights are of classes; leave them unset for a regression"
+            )
+        if given and len(given) != len(labels):
+            raise ValueError(
+                f"classify.weights={given!r} are {len(given)} for {len(labels)} labels "
+                f"({', '.join(labels):.80}); give one each, or balanced"
+            )
+        if self.kind == "regression" and self.setting.label_smoothing:
+            raise ValueError(
+                "loss.label_smoothing is of classes; set it to 0 for a regression"
+            )
+        if self.kind != "single" and self.setting.z_loss:
+            raise ValueError(
+                f"loss.z_loss has no meaning for classify.kind={self.kind!r}, which "
+                "has no softmax; set it to 0"
+            )
+
+    @property
+    def kind(self) -> str:
+        """What the targets are: "single", "multi" or "regression"."""
+        return self.options.kind or "single"
 
     @property
     def classes(self) -> int:
-        """C, the number of labels."""
-        return len(self.setting.labels)
+        """C: the number of labels; 1 for a number."""
+        return 1 if self.kind == "regression" else len(self.setting.labels)
+
+    def rows_key(self) -> str:
+        """Return what the targets are, which decides the rows."""
+        return "" if self.kind == "single" else self.kind
 
     def featurize(self, example, tokenizer, rng=None) -> list[Features]:
         """Return one row; [] for an empty text or a missing label."""
@@ -43,17 +122,30 @@ class ClassifyHead:
             return []
         rows = self.query(example, tokenizer)
         for row in rows:
-            row["targets"][0] = self._class(example.label)
+            target = self._target(example.label)
+            if self.kind != "single":
+                shape = (len(row["tokens"]), *target.shape)
+                row["targets"] = np.zeros(shape, np.float32)
+            row["targets"][0] = target
             row["weights"][0] = 1.0
         return rows
 
-    def _class(self, label) -> int:
-        if label not in self.setting.labels:
+    def _target(self, label):
+        """Return the class, float32[C] of the labels, or the number."""
+        if self.kind == "single":
+            return words.class_of(label, self.setting.labels)
+        if self.kind == "multi":
+            target = np.zeros(self.classes, np.float32)
+            for one in label if isinstance(label, tuple) else (label,):
+                target[words.class_of(one, self.setting.labels)] = 1
+            return target
+        found = names.number(label)
+        if found is None:
             raise ValueError(
-                f"label {label!r} is not one of {', '.join(self.setting.labels)}; "
-                "set config.data.labels or correct the record"
+                f"label {label!r} is not a number, which classify.kind=regression "
+                "learns; correct the record or set config.classify.kind=single"
             )
-        return self.setting.labels.index(label)
+        return np.float32(found)
 
     def query(self, example, tokenizer) -> list[Features]:
         """Return the row without its target; [] for an empty text."""
@@ -82,24 +174,83 @@ class ClassifyHead:
         }
         return [row]
 
-    def loss(self, apply, params, batch, rng=None):
-        """Return the sums "loss" and "accuracy" over the examples."""
-        return base.token_loss(self.setting, apply, params, batch, rng)
+    def loss(self, apply, params, batch, rng=None) -> Sums:
+        """Return the sums "loss" and, but for a regression, "accuracy"."""
+        if rng is None or not self.options.mixup:
+            logits = apply(params, batch, rng)
+            return self._sums(logits, *_learned(batch), train=rng is not None)
+        targets, weights = _learned(batch)
+        draw, rng = jax.random.split(rng)
+        mixed = mixup.draw(draw, weights, self.options.mixup)
+        logits = apply(params, {**batch, **mixed}, rng)
+        share, mix = mixed["mix_share"], mixed["mix"]
+        parts = (
+            (targets, share * weights),
+            (mixup.take(targets, mix), (1 - share) * mixup.take(weights, mix)),
+        )
+        one, two = (self._sums(logits, t, w, train=True) for t, w in parts)
+        return jax.tree.map(jnp.add, one, two)
+
+    def _sums(self, logits, targets, weights, *, train: bool) -> Sums:
+        if self.kind == "regression":
+            return label_losses.squared_error(logits[..., 0], targets, weights)
+        # Evaluation reports the plain likelihood: no smoothing, no class weights.
+        smoothing = self.setting.label_smoothing if train else 0.0
+        of_classes = self.options.weights if train else ()
+        given = jnp.asarray(of_classes) if of_classes else None
+        if self.kind == "multi":
+            return label_losses.binary_cross_entropy(
+                logits,
+                targets,
+                weights,
+                label_smoothing=smoothing,
+                positive=given,
+                threshold=self.options.threshold,
+            )
+        return losses.token_cross_entropy(
+            logits,
+            targets,
+            weights if given is None else weights * given[targets],
+            label_smoothing=smoothing,
+            z_loss=self.setting.z_loss if train else 0.0,
+        )
 
     def report(self, totals, examples) -> dict[str, float]:
-        """Return nothing beyond the loss; the task's metrics say the rest."""
-        return {}
+        """Return the error of a regression in the units of its numbers."""
+        if self.kind != "regression":
+            return {}
+        total, weight = totals["loss"]
+        return {"rmse": math.sqrt(total / max(weight, 1))}
 
     def predict(self, model, params, batch, rng=None, tables=None):
-        """Return {"probabilities": float32[B, C]}."""
+        """Return {"probabilities": float32[B, C]}, or {"values": float32[B]}."""
         at = jnp.zeros((batch["tokens"].shape[0], 1), jnp.int32)
         logits = model.apply(params, {**batch, "at": at})[:, 0]
-        return {"probabilities": jax.nn.softmax(logits, axis=-1)}
+        if self.kind == "regression":
+            return {"values": logits[:, 0]}
+        squash = jax.nn.sigmoid if self.kind == "multi" else jax.nn.softmax
+        return {"probabilities": squash(logits)}
 
     def answer(self, outputs, example, tokenizer) -> dict:
-        """Return {"label", "score", "scores"}."""
+        """Return {"label", "score", "scores"}; several labels: {"label": the names,
+        "scores"}; a number: {"label", "score"}, both the number.
+        """
+        if self.kind == "regression":
+            value = float(outputs[0]["values"])
+            return {"label": value, "score": value}
         probabilities = np.asarray(outputs[0]["probabilities"], np.float64)
-        return _ranked(self.setting.labels, probabilities)
+        said = words.ranked(self.setting.labels, probabilities)
+        if self.kind == "single":
+            return said
+        scores, least = said["scores"], self.options.threshold
+        chosen = [name for name, p in scores.items() if p >= least]
+        return {"label": chosen, "scores": scores}
+
+
+def _learned(batch) -> tuple:
+    """Return (targets, weights) of the positions that the head reads."""
+    at = batch.get("at")
+    return tuple(losses.gather_at(batch[key], at) for key in ("targets", "weights"))
 
 
 def cut_longest(first, second, room):
@@ -115,176 +266,23 @@ def cut_longest(first, second, room):
     return first[:a], second[:b], len(first) + len(second) - a - b
 
 
-def _ranked(labels, probabilities) -> dict:
-    best = int(np.argmax(probabilities))
-    scores = {name: float(p) for name, p in zip(labels, probabilities, strict=True)}
-    return {"label": labels[best], "score": scores[labels[best]], "scores": scores}
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassifyWords:
-    """The label whose words are most likely after the prompt.
-
-    Training is `Generate` on the label words. All labels are scored in one row: the
-    prompt is segment 0, seen by all, and each label a segment of its own that begins
-    again with the prompt's last token:
-
-        prompt a b c, labels x y | z     tokens    a b  c x  c
-                                         segments  0 0  1 1  2
-                                         positions 0 1  2 3  2
-                                         targets   . .  x y  z
-    """
-
-    setting: base.Setting
-    label_norm: str = "sum"
-    head = "lm"
-    classes = 0
-    stream = False
-    gather = True
-    writes = False
-
-    def __post_init__(self):
-        if self.label_norm not in LABEL_NORMS:
-            raise ValueError(
-                f"label_norm={self.label_norm!r} is not one of {', '.join(LABEL_NORMS)}"
-            )
-
-    def featurize(self, example, tokenizer, rng=None) -> list[Features]:
-        """Return the prompt with the right label as its completion."""
-        if not example.text.strip() or example.label is None:
-            return []
-        if example.label not in self.setting.labels:
-            raise ValueError(
-                f"label {example.label!r} is not one of "
-                f"{', '.join(self.setting.labels)}; set config.data.labels or correct "
-                "the record"
-            )
-        return self._writer.featurize(example, tokenizer)
-
-    @property
-    def _writer(self):
-        return generate.Generate(self.setting)
-
-    def label_ids(self, tokenizer) -> list[list[int]]:
-        """Return each label's ids with its leading space; one that begins another
-        label is closed with what ends an answer.
-        """
-        return choice_ids(self.setting, tokenizer, closed=True)
-
-    def query(self, example, tokenizer) -> list[Features]:
-        """Return the row that scores all labels; a second one without text for pmi."""
-        if not example.text.strip():
-            return []
-        rows = [self._options(example, tokenizer)]
-        if self.label_norm == "pmi":
-            pair = None if example.pair is None else ""
-            empty = dataclasses.replace(example, text="", pair=pair)
-            rows.append(self._options(empty, tokenizer))
-        return rows
-
-    def _options(self, example, tokenizer) -> Features:
-        labels = self.label_ids(tokenizer)
-        row = self._writer.query(example, tokenizer)[0]
-        longest = max(len(ids) for ids in labels)
-        keep = max(self.setting.length - longest, 1)
-        prompt, cut = base.cut_to(row["tokens"].tolist(), keep, keep="end")
-        tokens, positions = list(prompt[:-1]), list(range(len(prompt) - 1))
-        segments, targets = [0] * len(tokens), [0] * len(tokens)
-        for i, ids in enumerate(labels):
-            tokens += [prompt[-1], *ids[:-1]]
-            positions += range(len(prompt) - 1, len(prompt) - 1 + len(ids))
-            segments += [i + 1] * len(ids)
-            targets += ids
-        features = {
-            "tokens": chat.int_array(tokens),
-            "positions": chat.int_array(positions),
-            "segments": chat.int_array(segments),
-            "targets": chat.int_array(targets),
-            "weights": (np.asarray(segments) > 0).astype(np.float32),
-            "cut": row["cut"] + cut,
-        }
-        if "source" in row:
-            features |= {k: row[k] for k in ("source", "source_positions")}
-            features["source_segments"] = np.zeros(len(row["source"]), np.int32)
-        return features
-
-    def loss(self, apply, params, batch, rng=None):
-        """Return the sums "loss" and "accuracy" over the labels' tokens."""
-        return base.token_loss(self.setting, apply, params, batch, rng)
-
-    def report(self, totals, examples) -> dict[str, float]:
-        """Return nothing beyond the loss; the task's metrics say the rest."""
-        return {}
-
-    def predict(self, model, params, batch, rng=None, tables=None):
-        """Return {"log_probs": float32[B, C]}: of each label given the prompt."""
-        at = batch.get("at")
-        log_p, _ = losses.log_likelihood(
-            model.apply(params, batch), losses.gather_at(batch["targets"], at)
-        )
-        log_p = jnp.where(losses.gather_at(batch["weights"], at) > 0, log_p, 0.0)
-        segments = losses.gather_at(batch["segments"], at)
-        labels = jnp.arange(1, len(self.setting.labels) + 1)
-        mine = segments[:, None, :] == labels[None, :, None]  # [B, C, A]
-        return {"log_probs": jnp.sum(jnp.where(mine, log_p[:, None, :], 0), axis=-1)}
-
-    def answer(self, outputs, example, tokenizer) -> dict:
-        """Return {"label", "score", "scores", "probabilities", "mass"}.
-
-        `probabilities` are P(label given prompt), `mass` their sum, `scores` what
-        `label_norm` makes of them, renormalised over the labels.
-        """
-        log_probs = np.asarray(outputs[0]["log_probs"], np.float64)
-        scores = log_probs
-        if self.label_norm == "tokens":
-            scores = log_probs / [len(ids) for ids in self.label_ids(tokenizer)]
-        elif self.label_norm == "bytes":
-            scores = log_probs / [len(x.encode()) for x in self.setting.labels]
-        elif self.label_norm == "pmi":
-            scores = log_probs - np.asarray(outputs[1]["log_probs"], np.float64)
-        weights = np.exp(scores - scores.max())
-        said = _ranked(self.setting.labels, weights / weights.sum())
-        names, raw = self.setting.labels, np.exp(log_probs)
-        said["probabilities"] = dict(zip(names, map(float, raw), strict=True))
-        said["mass"] = float(raw.sum())
-        return said
-
-
-@functools.lru_cache(maxsize=8)
-def choice_ids(
-    setting: base.Setting, tokenizer, *, closed: bool = False
-) -> list[list[int]]:
-    """Return the ids of each of setting.labels as an answer to a prompt.
-
-    With `closed`, one that begins another is closed with what ends an answer. Asked
-    for every example, so kept (77 labels took 2.5 ms each).
-    """
-    labels = setting.labels
-    ids = [generate.reply_ids(one, setting, tokenizer) for one in labels]
-    for i, one in enumerate(ids):
-        if one in ids[:i]:
-            raise ValueError(
-                f"the labels {labels[ids.index(one)]!r} and {labels[i]!r} are the "
-                "same ids to the tokenizer; use another tokenizer or other labels"
-            )
-    if not closed:
-        return ids
-    end = tokenizer.eos_id
-    if setting.architecture == "decoder":
-        end = setting.template.stop_id(tokenizer)
-    if end is None:
-        return ids
-
-    def begins_another(one):
-        return any(one != o and o[: len(one)] == one for o in ids)
-
-    return [[*one, end] if begins_another(one) else one for one in ids]
-
-
-def make(setting: base.Setting, label_norm: str) -> ClassifyHead | ClassifyWords:
+def make(
+    setting: base.Setting, label_norm: str, options: Options = Options()
+) -> ClassifyHead | words.ClassifyWords:
     """Return the form of classification that the architecture can do."""
-    if not setting.labels:
+    kind = options.kind or "single"
+    if not setting.labels and kind != "regression":
         raise ValueError("classification needs labels; set config.data.labels")
     if setting.architecture == "encoder":
-        return ClassifyHead(setting)
-    return ClassifyWords(setting, label_norm)
+        return ClassifyHead(setting, options)
+    if kind != "single":
+        raise ValueError(
+            f"classify.kind={kind!r} needs a head on [CLS]; use architecture='encoder',"
+            " or objective='generate', which writes the answer"
+        )
+    if options.mixup:
+        raise ValueError(
+            f"classify.mixup={options.mixup} mixes the vectors of [CLS], which "
+            f"architecture={setting.architecture!r} has none of; set it to 0"
+        )
+    return words.ClassifyWords(setting, label_norm, options.weights)

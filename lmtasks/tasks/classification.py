@@ -2,8 +2,11 @@
 
 Records are {"text", "label"}. The columns are named by config.data.fields.text and
 .label; labels are what the training split holds, unless config.data.labels lists them.
-A list of labels is multi-label.
+A list of labels is multi-label (config.classify.kind=multi), a number one to predict
+(config.classify.kind=regression).
 """
+
+import re
 
 from lmtasks.data import examples
 from lmtasks.data import labels
@@ -11,10 +14,31 @@ from lmtasks.data import sources
 from lmtasks.metrics import classification
 from lmtasks.tasks import base
 
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d+)?|\.\d+)")
+
 
 def example(record: base.Record) -> examples.Labelled:
     """Return the text with its class, or classes."""
     return examples.Labelled(record["text"], labels.each(record["label"]))
+
+
+def parse(text: str, example: examples.Example, names) -> base.Prediction:
+    """Return what a generated text says: without class names the first number in it;
+    else its label, or all labels where it lists several, apart by commas.
+    """
+    if not names:
+        found = _NUMBER.search(text)
+        return {"label": float(found[0]) if found else None, "text": text}
+    one = base.label_or_text(text, example, names)
+    known = {name.casefold(): name for name in names}
+    parts = [part.strip().casefold() for part in text.split(",")]
+    several = [known[part] for part in parts if part in known]
+    if isinstance(example.label, tuple):
+        return {"label": several, "text": text}
+    whole = text.strip().casefold() in known
+    if len(several) > 1 and len(several) == len(parts) and not whole:
+        return {"label": several, "text": text}
+    return one
 
 
 TASK = base.Task(
@@ -27,6 +51,7 @@ TASK = base.Task(
         classification.calibration,
     ),
     prompt="Text: {text} Class:",
+    parse=parse,
     objective="classify",
     samples=(
         {"text": "the parcel never came", "label": "delivery"},

@@ -8,6 +8,7 @@ import jax
 
 from lmtasks import builder
 from lmtasks import schema
+from lmtasks.data import augment
 from lmtasks.data import features
 from lmtasks.data import pack
 from lmtasks.data import pipeline
@@ -15,6 +16,7 @@ from lmtasks.data import sources
 from lmtasks.metrics import compression
 from lmtasks.models import flops
 from lmtasks.models import layout
+from lmtasks.training import masked
 from lmtasks.training import masks
 from lmtasks.training import workdir
 
@@ -103,9 +105,17 @@ def _stream(run: builder.Run, records):
 
 
 def _rows(run: builder.Run, records):
+    example_of, changed = run.task.example, ""
+    options = builder.typed(augment.Options, run.config.augment)
+    if options.copies:
+        filler = masked.filler_of(options.model) if options.fill else None
+        records, example_of = augment.wrap(
+            records, example_of, options, run.config.seed, filler
+        )
+        changed = f", {records.summary()}"
     pieces = features.Pieces(
         records,
-        run.task.example,
+        example_of,
         run.objective,
         run.tokenizer,
         on_long=run.config.data.on_long,
@@ -115,18 +125,22 @@ def _rows(run: builder.Run, records):
             f"the training split gives no row with a target: {pieces.summary('train')}; "
             "look at it with `lmtasks inspect`"
         )
-    summary = pieces.summary("train")
-    if not run.config.data.packing:
-        return pack.PaddedRows(pieces), summary
+    summary = pieces.summary("train") + changed
     data = run.config.data
-    rows = pack.PackedRows(pieces, data.length, data.source_length)
+    varied = pack.Varied(pieces, run.objective, run.tokenizer, run.config.seed)
+    if not (data.packing and run.objective.packs):
+        return pack.PaddedRows(pieces, varied), summary
+    rows = pack.PackedRows(pieces, data.length, data.source_length, varied)
     return rows, f"{summary}, packed {100 * rows.fill:.0f}% full"
 
 
 def _shape(run: builder.Run, rows) -> pack.Shape:
     data, objective = run.config.data, run.objective
     padded = isinstance(rows, pack.PaddedRows)
-    lengths = builder.buckets_of(run.config, data.length) if padded else (data.length,)
+    lengths = (data.length,)
+    if padded:  # what is never packed may hold several texts of that length
+        longest = max(data.length, int(rows.pieces.tokens.max(initial=1)))
+        lengths = builder.buckets_of(run.config, longest)
     sources_ = ()
     if run.model.architecture == "encoder_decoder":
         if padded:
@@ -149,7 +163,7 @@ def _flops_per_slot(run: builder.Run, shape: pack.Shape) -> float:
         length=length,
         sources=source,
         source_length=source,
-        heads=shape.gathered or None,
+        heads=0 if run.model.head == "none" else shape.gathered or None,
         classes=run.model.classes,
     )
     return 3 * forward / (length + source)
