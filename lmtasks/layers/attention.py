@@ -76,6 +76,7 @@ def attend(
     bias: Array | None = None,
     soft_cap: float = 0.0,
     dropout=None,
+    tell=None,
 ) -> Array:
     """Return softmax(scale * q.k + bias) v, in q's dtype; the weights in float32.
 
@@ -90,6 +91,7 @@ def attend(
         bias: float32[B, N, T, S] or None.
         soft_cap: cap * tanh(logits / cap), 0 = off (Gemma Team, 2024).
         dropout: function on the weights, or None.
+        tell: called with the weights float32[B, N, T, S], or None.
 
     Returns:
         [B, T, N, H].
@@ -108,6 +110,8 @@ def attend(
     top = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     weights = jnp.exp(logits - top)
     total = jnp.sum(weights, axis=-1)  # [B, K, G, T], at least 1
+    if tell is not None:
+        tell((weights / total[..., None]).reshape(b, n, t, -1))
     if dropout is not None:
         weights = dropout(weights)
     if kv.value_scale is not None:
@@ -160,6 +164,26 @@ def attend_cudnn(q: Array, kv: slots.KeysValues, mask: Array, *, scale: float) -
     )
 
 
+def teller(module: nn.Module, mask: Array, reads: Array):
+    """Return the function that keeps attention weights as the module's variables
+    "weights" and "mask" of the collection "intermediates"; None, and nothing is
+    computed, unless `apply` was asked for that collection.
+
+    Args:
+        module: the attention.
+        mask: bool[B, T, S]. reads: bool[B, T], False where a query reads nothing.
+    """
+    if not module.is_mutable_collection("intermediates"):
+        return None
+
+    def tell(weights):
+        sees = mask & reads[:, :, None]
+        module.sow("intermediates", "weights", jnp.where(sees[:, None], weights, 0))
+        module.sow("intermediates", "mask", sees)
+
+    return tell
+
+
 class Attention(nn.Module):
     """Multi-head attention over the input itself, a memory, or a cache."""
 
@@ -194,12 +218,13 @@ class Attention(nn.Module):
             if cached is not None:
                 kv = slots.put(cached, kv, layer.slot)
         mask = sight.dense(layer.window)
-        out = self._attend(q, kv, mask, bias)
         # A query without any visible key is a mean of junk: make it zero. In
         # self-attention a token sees itself, and there is nothing to look for.
         reads = sight.q_positions >= 0
         if memory is not None or (cached is not None and layer.slot is None):
             reads = reads & jnp.any(mask, axis=-1)
+        tell = teller(self, mask, reads)
+        out = self._attend(q, kv, mask, bias, tell)
         return self._out(jnp.where(reads[:, :, None, None], out, 0)), kv
 
     def _heads(self, x, name, heads, axis):
@@ -231,15 +256,22 @@ class Attention(nn.Module):
             keys = rotary.rotate(keys, sight.q_positions, layer.inv_freq, factor)
         return slots.KeysValues(keys=keys.swapaxes(1, 2), values=values.swapaxes(1, 2))
 
-    def _attend(self, q, kv, mask, bias):
+    def _attend(self, q, kv, mask, bias, tell):
         a = self.cfg.attention
         scale = a.scale or self.cfg.head_dim**-0.5
         rate = self.cfg.attention_dropout if self.train else 0.0
-        if a.implementation == "cudnn" and not rate:
+        if a.implementation == "cudnn" and not rate and tell is None:
             return attend_cudnn(q, kv, mask, scale=scale)
         dropout = nn.Dropout(rate, deterministic=False) if rate else None
         return attend(
-            q, kv, mask, scale=scale, bias=bias, soft_cap=a.soft_cap, dropout=dropout
+            q,
+            kv,
+            mask,
+            scale=scale,
+            bias=bias,
+            soft_cap=a.soft_cap,
+            dropout=dropout,
+            tell=tell,
         )
 
     def _out(self, out):

@@ -56,10 +56,12 @@ class Attention(nn.Module):
         kv = slots.KeysValues(keys=keys.swapaxes(1, 2), values=values.swapaxes(1, 2))
         rate = c.attention_dropout if self.train else 0.0
         dropout = nn.Dropout(rate, deterministic=False) if rate else None
-        mask = sight.dense()
-        out = attention.attend(q, kv, mask, scale=scale, bias=bias, dropout=dropout)
-        out = jnp.where((sight.q_positions >= 0)[:, :, None, None], out, 0)
-        return self._out(out)
+        mask, reads = sight.dense(), sight.q_positions >= 0
+        tell = attention.teller(self, mask, reads)
+        out = attention.attend(
+            q, kv, mask, scale=scale, bias=bias, dropout=dropout, tell=tell
+        )
+        return self._out(jnp.where(reads[:, :, None, None], out, 0))
 
     def _bias(self, q, keys, query, key, sight, distances):
         """Return float32[B, N, T, S], both products with the distances, unscaled."""

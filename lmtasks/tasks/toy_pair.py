@@ -3,6 +3,7 @@
 from lmtasks.data import examples
 from lmtasks.data import sources
 from lmtasks.data import toy
+from lmtasks.metrics import retrieval
 from lmtasks.tasks import base
 
 
@@ -15,6 +16,7 @@ TASK = base.Task(
     source=sources.Source(make=toy.toy_pair),
     example=example,
     kind=examples.Pair,
+    metrics=(retrieval.retrieval,),
     prompt="{first}",
     objective="embed",
     samples=(
