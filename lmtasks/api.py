@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from lmtasks.decode import score as scoring
 from lmtasks.objectives import generate as generating
 from lmtasks.training import evaluate as evaluating
 from lmtasks.training import loop
+from lmtasks.training import masked
 from lmtasks.training import parallel
 from lmtasks.training import runtime
 from lmtasks.training import workdir
@@ -53,7 +55,7 @@ def load(
     """
     runtime.enable_compile_cache()
     runtime.keep_memory()
-    run = workdir.load_run(folder, config)
+    run = masked.with_generator(workdir.load_run(folder, config))
     mesh = parallel.make_mesh(run.parallel)
     part = "ema" if run.config.eval.ema else "params"
     params, step = workdir.restore_for_use(folder, run, mesh, step, part)
@@ -182,20 +184,30 @@ def read_input(kind: type, task, row: dict) -> examples.Example:
     Accepted: the fields of the kind (`text`, `pair`, `question`, ...), `prompt` for
     tasks that write, or a record as the task's own files have it.
     """
-    names = [field.name for field in dataclasses.fields(kind)]
+    fields = dataclasses.fields(kind)
+    names = [field.name for field in fields]
+    needed = {f.name for f in fields if f.default is dataclasses.MISSING}
     if kind is examples.Turns and isinstance(row.get("prompt"), str):
         return examples.Turns((examples.Turn("user", str(row["prompt"])),))
     given = {name: row[name] for name in names if name in row}
     for name in {"text", "pair", "question", "context", "prompt"} & row.keys():
         if not isinstance(row[name], str):
             raise ValueError(f"{name}={row[name]!r} is not a text")
-    if kind is not examples.Turns and names[0] in given:
+    if kind is examples.Pair and isinstance(row.get("text"), str):
+        return examples.Text(row["text"])  # one text alone
+    # A record with more than the kind's fields, such as the places of two entities.
+    if given and (set().union(*task.samples) - set(names)) & row.keys():
+        with contextlib.suppress(KeyError):
+            return task.example(row)
+    if kind is examples.Tagged:  # words may be a string, and a text has words
+        row, given = {"tags": (), **row}, {}
+    if kind is not examples.Turns and needed <= given.keys():
         lists = (tuple(v) if isinstance(v, list) else v for v in given.values())
         return kind(**dict(zip(given, lists, strict=True)))
     try:
         return task.example(row)
     except (KeyError, TypeError, ValueError):
-        wanted = "prompt" if kind is examples.Turns else ", ".join(names[:2])
+        wanted = "prompt" if kind is examples.Turns else ", ".join(sorted(needed))
         raise ValueError(
             f"a row with the keys {', '.join(row)} is not understood; a {kind.__name__} "
             f"task reads {wanted}, or a record of its own files"
