@@ -4,13 +4,15 @@
         --config.data.files.train=train.csv --config.data.files.validation=dev.csv \\
         --config.data.fields.text=review --config.data.fields.label=stars
 
-The argument is the task: classification, pairs, seq2seq, chat, text, and with a second
-word the architecture: own:seq2seq,encoder_decoder.
+The argument is the task: classification, pairs, tagging, extractive_qa, choice,
+relations, retrieval_pairs, seq2seq, chat, text, and with a second word the architecture:
+own:seq2seq,encoder_decoder.
 """
 
 from configs import base
 
-ENCODED = ("classification", "pairs", "tagging", "extractive_qa", "choice")
+ENCODED = ("classification", "pairs", "tagging", "extractive_qa", "choice",
+           "relations", "retrieval_pairs")  # fmt: skip
 
 
 def get_config(argument="classification"):

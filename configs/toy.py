@@ -25,5 +25,5 @@ def get_config(argument="toy_labelled,encoder"):
     c.optim.learning_rate, c.optim.warmup_steps = 2e-3, 100
     c.eval.every, c.eval.batch_size = 200, 100
     c.checkpoint.every = 0
-    c.decode.max_tokens = 8
+    c.decode.max_tokens = 24 if task == "toy_tagged" else 8
     return c

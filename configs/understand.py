@@ -1,0 +1,48 @@
+"""The runs of experiments/results that read text: one shape, one recipe, any such task.
+
+    lmtasks train --config=understand:sick,encoder --workdir=runs/sick \\
+        --config.data.dir=DIR --config.tokenizer.path=runs/mlm/tokenizer
+
+The argument is TASK,ARCHITECTURE[,START], START being the work directory whose
+parameters and tokenizer a run begins with: text,encoder pretrains a masked language
+model, understand:sick,encoder,runs/mlm tunes it. Four layers of width 256 with four
+heads (bert, llama and t5 /mini). Made for two CPU cores, about three minutes a run.
+"""
+
+from configs import base
+
+# task -> (steps, tokens in a row, rows of a step, metric of the best step).
+TASKS = {
+    "text": (2000, 128, 32, ""),
+    "ud_ewt": (500, 128, 16, "token_accuracy"),
+    "wnut17": (400, 128, 16, "strict_f1"),
+    "sts": (400, 128, 16, "spearman"),
+    "xquad": (300, 256, 8, "f1"),
+    "subjqa": (400, 256, 8, "f1"),
+    "adversarial_qa": (250, 256, 8, "f1"),
+}
+CLASSES = (400, 128, 16, "accuracy")
+
+
+def get_config(argument="sst2,encoder"):
+    """Return the config of "TASK,ARCHITECTURE[,START]"."""
+    task, architecture, start, *_ = [*argument.split(",", 2), "", ""]
+    c = base.pretrain() if task == "text" else base.finetune()
+    c.task, c.architecture, c.init = task, architecture, start
+    c.tokenizer.kind, c.tokenizer.size = "wordpiece", 8000
+    steps, length, rows, best = TASKS.get(task, CLASSES)
+    # An encoder-decoder's targets are label words or a list of names.
+    c.data.length = 64 if architecture == "encoder_decoder" else length
+    c.data.source_length, c.data.on_error = length, "skip"
+    c.model.dropout = 0.1 if task == "text" else 0.2
+    c.span.stride = length // 2
+    c.train.steps, c.train.batch_size = steps, rows
+    c.optim.learning_rate, c.optim.warmup_steps = 5e-4, 60
+    if task == "text":
+        c.optim.learning_rate, c.optim.warmup_steps = 1e-3, 200
+    c.optim.weight_decay = 0.1
+    c.eval.every, c.eval.batch_size = steps // 4, 64
+    c.eval.best, c.eval.mode = best, "max" if best else "min"
+    c.checkpoint.every = 0
+    c.decode.max_tokens, c.decode.samples = 48, 0
+    return c
