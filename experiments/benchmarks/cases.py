@@ -21,6 +21,11 @@ CLIP_NORM = 1.0
 LABELS = ("0", "1")
 # So many first examples have the same loss on both sides where the text is real.
 CHECKED = 32
+# Target of a token that nothing is to be said of; transformers' losses leave it out.
+IGNORED = -100
+# Of masked language modelling (Devlin et al., 2019): the share of tokens predicted, the
+# shares of those that are hidden and hidden or kept, and BERT's [MASK].
+RATE, HIDDEN, UNCHANGED, MASK = 0.15, 0.8, 0.9, 103
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Case:
         family, size: a preset of lmtasks.families.
         batch, length: B and T; of packed rows where `kind` is "real".
         source_length: S of an encoder-decoder.
+        head: "lm" (on an encoder: of hidden tokens), "classify" or "tag".
         kind: "step" (one batch again and again) or "real" (examples of a task).
         examples: rows of a padded batch, where `kind` is "real".
         shortest: length of the shortest row, as a share of the longest.
@@ -44,25 +50,31 @@ class Case:
     batch: int
     length: int
     source_length: int = 0
+    head: str = "lm"
     kind: str = "step"
     examples: int = 0
     shortest: float = 0.75
     standard: bool = True
 
 
+_CLASSES, _TAGS = {"head": "classify"}, {"head": "tag"}
+_REAL = {"kind": "real", "examples": 32}
+_TINY = {"standard": False}
+_TINY_REAL = {"kind": "real", "examples": 8, "standard": False}
 CASES = (
-    Case("train/bert-base/8x128", "bert", "base", 8, 128),
+    Case("train/bert-base/8x128", "bert", "base", 8, 128, **_CLASSES),
+    Case("train/bert-base-mlm/8x128", "bert", "base", 8, 128),
     Case("train/gpt2-small/4x256", "gpt2", "small", 4, 256, shortest=1.0),
     Case("train/t5-small/8x128+64", "t5", "small", 8, 64, 128),
-    Case("finetune/bert-base/sst2", "bert", "base", 6, 128, kind="real", examples=32),
-    Case("train/gpt2-nano/12x64", "gpt2", "nano", 12, 64, shortest=1.0, standard=False),
-    Case("train/bert-tiny/3x16", "bert", "tiny", 3, 16, standard=False),
-    Case("train/gpt2-tiny/2x24", "gpt2", "tiny", 2, 24, shortest=1.0, standard=False),
-    Case("train/t5-tiny/3x20+12", "t5", "tiny", 3, 12, 20, standard=False),
-    Case(
-        "finetune/bert-tiny/sst2", "bert", "tiny", 2, 64,
-        kind="real", examples=8, standard=False,
-    ),
+    Case("finetune/bert-base/sst2", "bert", "base", 6, 128, **_CLASSES, **_REAL),
+    Case("finetune/bert-base/wnut17", "bert", "base", 7, 128, **_TAGS, **_REAL),
+    Case("train/gpt2-nano/12x64", "gpt2", "nano", 12, 64, shortest=1.0, **_TINY),
+    Case("train/bert-tiny/3x16", "bert", "tiny", 3, 16, **_CLASSES, **_TINY),
+    Case("train/bert-tiny-mlm/3x16", "bert", "tiny", 3, 16, **_TINY),
+    Case("train/gpt2-tiny/2x24", "gpt2", "tiny", 2, 24, shortest=1.0, **_TINY),
+    Case("train/t5-tiny/3x20+12", "t5", "tiny", 3, 12, 20, **_TINY),
+    Case("finetune/bert-tiny/sst2", "bert", "tiny", 2, 64, **_CLASSES, **_TINY_REAL),
+    Case("finetune/bert-tiny/wnut17", "bert", "tiny", 2, 64, **_TAGS, **_TINY_REAL),
 )  # fmt: skip
 
 
@@ -72,10 +84,11 @@ class Plan:
 
     Attributes:
         case: its name. dtype: of activations and products.
-        side: "packed" or "padded" rows of ours, "random" or "grouped" order of the
-            peer's; only real text makes a difference.
+        side: of ours "packed" or "padded" rows (of real text), or "ungathered": every
+            position through the head; "random" or "grouped" order of the peer's (of
+            real text).
         steps: how many there will be at most.
-        data, vocab: SST-2's folder and BERT's vocab.txt, of real text.
+        data, vocab: folder of the task and BERT's vocab.txt, of real text.
         weights, ids: files that our side writes and the peer reads.
         device: "cpu" or "cuda" of the peer. attention: its implementation.
         compiled: whether the peer's model goes through torch.compile.
@@ -113,6 +126,11 @@ def _checked(name, known) -> str:
     return name
 
 
+def is_masked(case: Case) -> bool:
+    """Return whether tokens are hidden and found again: an encoder with a vocabulary."""
+    return case.head == "lm" and family_of(case).ARCHITECTURE == "encoder"
+
+
 def family_of(case: Case):
     """Return the family's module."""
     return importlib.import_module(f"{families.__name__}.{case.family}")
@@ -130,11 +148,13 @@ class Row:
 
     Attributes:
         ids: int32[n] of the encoder, or of a decoder alone.
-        label: class of a classified row. reply: int32[m] of an encoder-decoder.
+        targets: int32[n] of an encoder, what each token is to be known by, IGNORED
+            where nothing is. A class stands at the first token.
+        reply: int32[m] of an encoder-decoder.
     """
 
     ids: np.ndarray
-    label: int = 0
+    targets: np.ndarray | None = None
     reply: np.ndarray | None = None
 
 
@@ -150,16 +170,37 @@ def rows_of(case: Case, vocab: int) -> list[Row]:
         lengths = np.linspace(case.shortest * longest, longest, case.batch)
         return rng.integers(3, vocab, int(lengths[i]), dtype=np.int32)
 
-    return [
-        Row(
-            ids=ids(case.source_length or case.length, i),
+    rows = []
+    for i in range(case.batch):
+        row = Row(ids(case.source_length or case.length, i))
+        if case.head == "classify":
             # Not half and half, where a bias would cancel.
-            label=min(i, 1),
+            row = classified(row.ids, min(i, 1))
+        elif is_masked(case):
+            row = _hidden(row.ids, vocab, rng)
+        elif case.source_length:
             # The longest reply answers the shortest source.
-            reply=ids(case.length, -1 - i) if case.source_length else None,
-        )
-        for i in range(case.batch)
-    ]
+            row = Row(row.ids, reply=ids(case.length, -1 - i))
+        rows.append(row)
+    return rows
+
+
+def classified(ids: np.ndarray, label: int) -> Row:
+    """Return a row with a class at its first token."""
+    targets = np.full(len(ids), IGNORED, np.int32)
+    targets[0] = label
+    return Row(ids, targets)
+
+
+def _hidden(ids, vocab, rng) -> Row:
+    """Return a row with RATE of its tokens, exactly, hidden, changed or left to find."""
+    at = rng.choice(len(ids), round(RATE * len(ids)), replace=False)
+    targets = np.full(len(ids), IGNORED, np.int32)
+    targets[at] = ids[at]
+    draw, read = rng.random(len(at)), ids.copy()
+    other = rng.integers(3, vocab, len(at), dtype=np.int32)
+    read[at] = np.where(draw < HIDDEN, MASK, np.where(draw < UNCHANGED, ids[at], other))
+    return Row(read, targets)
 
 
 def slots(case: Case) -> int:

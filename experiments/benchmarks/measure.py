@@ -37,6 +37,9 @@ def parse(argv: list[str], about: str) -> argparse.Namespace:
     add("--seconds", type=float, default=120, help="longest turn (default 120)")
     add("--dtype", default="float32", choices=("float32", "bfloat16"))
     add("--data", default="", help="SST-2's folder: train.tsv with sentence TAB label")
+    add(
+        "--ner_data", default="", help="WNUT-17's folder: train.conll with word TAB tag"
+    )
     add("--vocab", default="", help="BERT's vocab.txt")
     add("--attention", default="sdpa", help="the peer's: sdpa (default) or eager")
     add("--compile", action="store_true", help="the peer's model by torch.compile")
@@ -59,15 +62,23 @@ def check_peer(name: str) -> None:
 def chosen(flags: argparse.Namespace) -> list[cases.Case]:
     """Return the cases to run; real text needs its files, and the peer its package."""
     check_peer(flags.peer)
-    found = cases.choose(flags.cases)
-    if flags.data and flags.vocab:
-        return found
-    real = [case.name for case in found if case.kind == "real"]
-    if real and flags.cases:
-        raise ValueError(f"{real[0]} needs --data=FOLDER and --vocab=vocab.txt")
-    for name in real:
-        print(f"{name} is left out: it needs --data=FOLDER and --vocab=vocab.txt")
-    return [case for case in found if case.kind != "real"]
+    chosen = []
+    for case in cases.choose(flags.cases):
+        key, folder = _data(case, flags)
+        if case.kind != "real" or (folder and flags.vocab):
+            chosen.append(case)
+            continue
+        lacks = f"needs --{key}=FOLDER and --vocab=vocab.txt"
+        if flags.cases:
+            raise ValueError(f"{case.name} {lacks}")
+        print(f"{case.name} is left out: it {lacks}")
+    return chosen
+
+
+def _data(case: cases.Case, flags: argparse.Namespace) -> tuple[str, str]:
+    """Return the flag of a case's real text, and the folder it names."""
+    key = "ner_data" if case.head == "tag" else "data"
+    return key, vars(flags)[key]
 
 
 def measure(case: cases.Case, flags: argparse.Namespace) -> dict:
@@ -112,6 +123,8 @@ def _sides(case, flags) -> list[tuple[str, str, str]]:
     found = [("ours", "ours", "packed")]
     if flags.peer:
         found.append(("peer", "peer", "random"))
+    if cases.is_masked(case):
+        found.append(("ungathered", "ours", "ungathered"))
     if case.kind == "real":
         found.append(("padded", "ours", "padded"))
         if flags.peer:
@@ -125,7 +138,7 @@ def _plan(case, flags, folder) -> cases.Plan:
         case=case.name,
         dtype=flags.dtype,
         steps=flags.blocks * a_turn,
-        data=flags.data,
+        data=_data(case, flags)[1],
         vocab=flags.vocab,
         weights=f"{folder}/weights.safetensors",
         ids=f"{folder}/ids.npz",
@@ -136,7 +149,7 @@ def _plan(case, flags, folder) -> cases.Plan:
 
 def _losses(case, running) -> dict[str, list[float]]:
     """Return each side's losses: of steps 0 and 1, or of the first real examples."""
-    names = [name for name in ("ours", "peer") if name in running]
+    names = [name for name in ("ours", "peer", "ungathered") if name in running]
     if case.kind == "real":
         return {name: running[name].ask("check")["losses"] for name in names}
     first = {"warm": 0, "steps": 2, "seconds": 1e9}

@@ -12,109 +12,19 @@ from safetensors.numpy import save_file
 
 from experiments.benchmarks import cases
 from experiments.benchmarks import convert
+from experiments.benchmarks import fixed
 from experiments.benchmarks import real
 from experiments.benchmarks import sides
-from lmtasks import builder
-from lmtasks.data import pack
-from lmtasks.models import flops
 from lmtasks.models import model as models
-from lmtasks.objectives import base as objectives
-from lmtasks.objectives import classify
-from lmtasks.objectives import clm
-from lmtasks.objectives import generate
 from lmtasks.training import begin
 from lmtasks.training import chips
-from lmtasks.training import feed
 from lmtasks.training import masks
-from lmtasks.training import optim as optimizers
 from lmtasks.training import parallel
 from lmtasks.training import runtime
 from lmtasks.training import step as steps
 
-OBJECTIVES = {
-    "encoder": classify.ClassifyHead,
-    "decoder": clm.Clm,
-    "encoder_decoder": generate.Generate,
-}
 # Steps on their way, as in training.loop.
 IN_FLIGHT = 2
-
-
-def step_run(case: cases.Case, dtype: str) -> builder.Run:
-    """Return the run of a step case; it has neither task nor tokenizer."""
-    config = real.settings(case)
-    setting = objectives.Setting(
-        architecture=config.architecture,
-        length=case.length,
-        source_length=case.source_length,
-        labels=cases.LABELS,
-    )
-    objective = OBJECTIVES[config.architecture](setting)
-    return builder.Run(
-        config=config,
-        task=None,
-        tokenizer=None,
-        objective=objective,
-        model=models.Model(
-            config.architecture,
-            cases.shape_of(case, dtype),
-            objective.head,
-            objective.classes,
-        ),
-        data=None,
-        optim=builder.typed(optimizers.Optim, config.optim),
-        parallel=builder.typed(parallel.Parallel, config.parallel),
-        decode=None,
-    )
-
-
-def features_of(row: cases.Row, architecture: str) -> dict[str, np.ndarray]:
-    """Return a row as the objective of the architecture makes it."""
-    n = len(row.ids)
-    places = np.arange(n, dtype=np.int32)
-    if architecture == "decoder":
-        # The last token has no next one.
-        return objectives.next_token_features([*row.ids, 0], [True] * n + [False])
-    if architecture == "encoder_decoder":
-        target = objectives.next_token_features(
-            [0, *row.reply], [True] * (len(row.reply) + 1)
-        )
-        return target | {"source": row.ids, "source_positions": places}
-    first = places == 0
-    return {
-        "tokens": row.ids,
-        "positions": places,
-        "token_types": np.zeros(n, np.int32),
-        "targets": np.where(first, row.label, 0).astype(np.int32),
-        "weights": first.astype(np.float32),
-    }
-
-
-def batch_of(case: cases.Case, run: builder.Run) -> dict[str, np.ndarray]:
-    """Return the batch of a step case: packed rows of one example each."""
-    architecture = run.model.architecture
-    rows = [
-        pack.join([features_of(row, architecture)])
-        for row in cases.rows_of(case, run.model.cfg.vocab)
-    ]
-    gathered = max(np.count_nonzero(row["weights"]) for row in rows)
-    if not run.objective.gather or gathered > feed.GATHER_BELOW * case.length:
-        gathered = 0
-    return pack.stack(rows, case.length, case.source_length, gathered)
-
-
-def flops_of(case: cases.Case, run: builder.Run) -> float:
-    """Return the FLOPs of one training step by formula; see models.flops."""
-    return 3 * flops.forward(
-        run.model.architecture,
-        run.model.cfg,
-        tokens=case.batch * case.length,
-        length=case.length,
-        sources=case.batch * case.source_length,
-        source_length=case.source_length,
-        heads=case.batch if run.model.classes else None,
-        classes=run.model.classes,
-    )
 
 
 def shape_key(batch) -> tuple:
@@ -155,11 +65,12 @@ class Training:
 
     def _read(self):
         """Set the run and its batches; return one of each shape there will be."""
-        self.fixed = self.feed = None
+        self.repeated = self.feed = None
         if self.case.kind == "step":
-            self.built = step_run(self.case, self.plan.dtype)
-            self.fixed = batch_of(self.case, self.built)
-            return [self.fixed]
+            self.built = fixed.build(self.case, self.plan.dtype)
+            gather = self.plan.side != "ungathered"
+            self.repeated = fixed.batch_of(self.case, self.built, gather=gather)
+            return [self.repeated]
         self.built, self.feed = real.build(self.case, self.plan)
         train = self.feed.train
         self.batches = train.batches(0, self.plan.steps)
@@ -236,8 +147,10 @@ class Training:
         jax.block_until_ready(self.state)
         elapsed = time.perf_counter() - start
         slots, tokens, examples = counts.tolist()
-        per_step = flops_of(self.case, self.built)
-        done = self.feed.flops_per_slot * slots if self.feed else per_step * len(losses)
+        if self.feed:
+            done = self.feed.flops_per_slot * slots
+        else:
+            done = fixed.flops_of(self.built, self.repeated) * len(losses)
         return {
             "seconds": elapsed,
             "losses": [float(loss) for loss in losses],
@@ -248,7 +161,7 @@ class Training:
         }
 
     def _step(self):
-        batch = next(self.batches) if self.fixed is None else self.fixed
+        batch = next(self.batches) if self.repeated is None else self.repeated
         with self._context():
             placed = parallel.put(batch, self.sharding)
             update = self.compiled[shape_key(batch)]
@@ -272,11 +185,13 @@ class Training:
 
 
 def _counts(batch) -> np.ndarray:
-    """Return (slots, slots with a token, rows or gathered examples)."""
+    """Return (slots, slots with a token, examples)."""
     places = [v for k, v in batch.items() if k in ("positions", "source_positions")]
     slots = sum(p.size for p in places)
     tokens = sum(int((p >= 0).sum()) for p in places)
-    return np.asarray([slots, tokens, int(batch["weights"].sum())], np.int64)
+    # An example is a segment of a packed row, or a padded row.
+    segments = batch.get("segments", batch["positions"][:, :1] >= 0)
+    return np.asarray([slots, tokens, segments.max(axis=1).sum()], np.int64)
 
 
 def main() -> None:

@@ -12,72 +12,8 @@ from safetensors import torch as safetensors
 from transformers import trainer_pt_utils
 
 from experiments.benchmarks import cases
+from experiments.benchmarks import peer_models
 from experiments.benchmarks import sides
-from lmtasks.models.config import TransformerConfig
-
-# What transformers' loss leaves out.
-IGNORED = -100
-
-
-def bert_config(cfg: TransformerConfig, vocab: int) -> transformers.BertConfig:
-    """Return the shape as transformers says it."""
-    return transformers.BertConfig(
-        vocab_size=vocab,
-        hidden_size=cfg.width,
-        num_hidden_layers=cfg.layers,
-        num_attention_heads=cfg.attention.heads,
-        intermediate_size=cfg.hidden,
-        max_position_embeddings=cfg.positions.size,
-        layer_norm_eps=cfg.norm.eps,
-        hidden_dropout_prob=cfg.dropout,
-        attention_probs_dropout_prob=cfg.attention_dropout,
-        num_labels=len(cases.LABELS),
-    )
-
-
-def gpt2_config(cfg: TransformerConfig, vocab: int) -> transformers.GPT2Config:
-    """Return the shape as transformers says it."""
-    return transformers.GPT2Config(
-        vocab_size=vocab,
-        n_embd=cfg.width,
-        n_layer=cfg.layers,
-        n_head=cfg.attention.heads,
-        n_positions=cfg.positions.size,
-        layer_norm_epsilon=cfg.norm.eps,
-        embd_pdrop=cfg.dropout,
-        resid_pdrop=cfg.dropout,
-        attn_pdrop=cfg.attention_dropout,
-        use_cache=False,
-    )
-
-
-def t5_config(cfg: TransformerConfig, vocab: int) -> transformers.T5Config:
-    """Return the shape as transformers says it."""
-    return transformers.T5Config(
-        vocab_size=vocab,
-        d_model=cfg.width,
-        d_kv=cfg.head_dim,
-        d_ff=cfg.hidden,
-        num_layers=cfg.layers,
-        num_heads=cfg.attention.heads,
-        layer_norm_epsilon=cfg.norm.eps,
-        dropout_rate=cfg.dropout,
-        feed_forward_proj=cfg.activation,
-        decoder_start_token_id=0,
-        use_cache=False,
-    )
-
-
-# family -> (shape, model, its token table).
-MODELS = {
-    "bert": (
-        bert_config,
-        transformers.BertForSequenceClassification,
-        "bert.embeddings.word_embeddings.weight",
-    ),
-    "gpt2": (gpt2_config, transformers.GPT2LMHeadModel, "transformer.wte.weight"),
-    "t5": (t5_config, transformers.T5ForConditionalGeneration, "shared.weight"),
-}
 
 
 def padded(rows, fill: int) -> torch.Tensor:
@@ -88,15 +24,23 @@ def padded(rows, fill: int) -> torch.Tensor:
 
 def classified(rows: list[cases.Row]) -> dict[str, torch.Tensor]:
     """Return what DataCollatorWithPadding makes of a BERT tokenizer's output."""
+    labels = torch.as_tensor([int(row.targets[0]) for row in rows])
+    return _read(rows) | {"labels": labels}
+
+
+def tagged(rows: list[cases.Row]) -> dict[str, torch.Tensor]:
+    """Return what DataCollatorForTokenClassification makes: a label at each token."""
+    return _read(rows) | {
+        "labels": padded([row.targets for row in rows], cases.IGNORED)
+    }
+
+
+def _read(rows):
     ids = padded([row.ids for row in rows], 0)
-    mask = padded([np.ones(len(row.ids)) for row in rows], 0)
-    labels = torch.as_tensor([int(row.label) for row in rows])
-    types = torch.zeros_like(ids)
     return {
         "input_ids": ids,
-        "attention_mask": mask,
-        "token_type_ids": types,
-        "labels": labels,
+        "attention_mask": padded([np.ones(len(row.ids)) for row in rows], 0),
+        "token_type_ids": torch.zeros_like(ids),
     }
 
 
@@ -111,22 +55,26 @@ def replied(rows: list[cases.Row]) -> dict[str, torch.Tensor]:
     return {
         "input_ids": padded([row.ids for row in rows], 0),
         "attention_mask": padded([np.ones(len(row.ids)) for row in rows], 0),
-        "labels": padded([row.reply for row in rows], IGNORED),
+        "labels": padded([row.reply for row in rows], cases.IGNORED),
     }
 
 
-COLLATE = {"bert": classified, "gpt2": continued, "t5": replied}
+# (family, head) -> rows as the model's arguments.
+COLLATE = {
+    ("bert", "lm"): tagged,
+    ("bert", "classify"): classified,
+    ("bert", "tag"): tagged,
+    ("gpt2", "lm"): continued,
+    ("t5", "lm"): replied,
+}
 
 
 def read_ids(path: str) -> list[cases.Row]:
     """Return the examples that real.save_ids wrote."""
     stored = np.load(path)
-    ends = np.cumsum(stored["lengths"])
-    parts = np.split(stored["ids"], ends[:-1])
-    return [
-        cases.Row(ids, int(label))
-        for ids, label in zip(parts, stored["labels"], strict=True)
-    ]
+    ends = np.cumsum(stored["lengths"])[:-1]
+    parts = (np.split(stored[name], ends) for name in ("ids", "targets"))
+    return [cases.Row(*row) for row in zip(*parts, strict=True)]
 
 
 class Training:
@@ -142,10 +90,11 @@ class Training:
             "high" if self.device.type == "cuda" else "highest"
         )
         self.case = cases.choose(self.plan.case)[0]
-        self.model = load(self.case, self.plan).to(self.device).train()
+        self.model = load(self.case, self.plan, self.case.head)
+        self.model = self.model.to(self.device).train()
         self.optimizer = adamw(self.model)
         self.forward = torch.compile(self.model) if self.plan.compiled else self.model
-        self.collate = COLLATE[self.case.family]
+        self.collate = COLLATE[self.case.family, self.case.head]
         self._read()
         return about(self.model) | {"compiled": self.plan.compiled}
 
@@ -207,7 +156,7 @@ class Training:
                 break
             loss, batch = self._step()
             losses.append(loss)
-            counts += _counts(batch)
+            counts += _counts(batch, replies=self.case.source_length > 0)
         wait(self.device)
         elapsed = time.perf_counter() - start
         slots, tokens, examples = counts.tolist()
@@ -226,13 +175,18 @@ class Training:
         return {"peak_mb": sides.peak_memory()}
 
 
-def load(case: cases.Case, plan: cases.Plan):
-    """Return the model with every one of its parameters taken from the file."""
+def load(case, plan: cases.Plan, head: str = "lm"):
+    """Return the model with every one of its parameters taken from the file.
+
+    `case` is of training or of decoding: it has a family and a size.
+    """
     arrays = safetensors.load_file(plan.weights)
-    shape, kind, table = MODELS[case.family]
+    shape, table = peer_models.SHAPES[case.family]
     config = shape(cases.shape_of(case, plan.dtype), arrays[table].shape[0])
+    if "classifier.weight" in arrays:
+        config.num_labels = len(arrays["classifier.weight"])
     config._attn_implementation = plan.attention
-    model = kind(config)
+    model = peer_models.CLASSES[case.family, head](config)
     missing, unexpected = model.load_state_dict(arrays, strict=False)
     model.tie_weights()
     # The file has tied weights once.
@@ -272,11 +226,11 @@ def adamw(model) -> torch.optim.AdamW:
     )
 
 
-def _counts(batch) -> np.ndarray:
-    """Return (slots, slots with a token, examples)."""
+def _counts(batch, *, replies: bool) -> np.ndarray:
+    """Return (slots, slots with a token, examples); labels are read where they reply."""
     ids, labels = batch["input_ids"], batch["labels"]
     slots, tokens = ids.numel(), int(batch.get("attention_mask", ids >= 0).sum())
-    if "attention_mask" in batch and labels.ndim > 1:
+    if replies:
         slots, tokens = slots + labels.numel(), tokens + int((labels >= 0).sum())
     return np.asarray([slots, tokens, len(ids)], np.int64)
 

@@ -28,7 +28,7 @@ def settings(case: cases.Case):
 
 
 def build(case: cases.Case, plan: cases.Plan) -> tuple[builder.Run, feed.Feed]:
-    """Return the run on SST-2 and its training data."""
+    """Return the run on the task and its training data."""
     c = settings(case)
     c.task = case.name.split("/")[-1]
     c.data.dir, c.tokenizer.path = plan.data, plan.vocab
@@ -43,13 +43,14 @@ def build(case: cases.Case, plan: cases.Plan) -> tuple[builder.Run, feed.Feed]:
 
 
 def save_ids(pieces: features.Pieces, path: str) -> None:
-    """Write every example's ids and class, for the peer to pad as it does."""
+    """Write every example's ids and targets, for the peer to pad as it does."""
     rows = [piece.features for piece in pieces]
+    targets = [np.where(r["weights"] > 0, r["targets"], cases.IGNORED) for r in rows]
     np.savez(
         path,
         ids=np.concatenate([row["tokens"] for row in rows]),
+        targets=np.concatenate(targets).astype(np.int32),
         lengths=pieces.tokens,
-        labels=np.asarray([row["targets"][0] for row in rows], np.int32),
     )
 
 
@@ -59,9 +60,9 @@ def loss_of_first(run: builder.Run, pieces: features.Pieces, params) -> float:
     length = run.config.data.length
     bins = pack.plan(pieces.tokens[:count, None], (length,))
     rows = [pack.join([pieces[i].features for i in one]) for one in bins]
-    gathered = max(len(one) for one in bins)
+    gathered = max(np.count_nonzero(row["weights"]) for row in rows)
     batch = pack.stack(rows, length, 0, gathered)
     loss = jax.jit(lambda p, b: run.objective.loss(run.model.apply, p, b)["loss"])
     total, weight = loss(params, batch)
-    assert float(weight) == count
+    assert float(weight) == pieces.weighted[:count].sum()
     return float(total / weight)

@@ -59,22 +59,22 @@ def about(case: cases.Case, cold: dict, facts: dict[str, dict]) -> None:
 
 
 def losses(found: dict[str, list[float]], *, exact: bool) -> None:
-    """Print both sides' losses.
+    """Print all sides' losses.
 
     Raises:
         ValueError: they differ, so that the sides do not do the same work.
     """
     for name, values in found.items():
         print(f"  loss {name}: {', '.join(f'{x:.7f}' for x in values)}", flush=True)
-    if "peer" not in found:
-        return
     limits = EXACT if exact else ROUGH
-    for ours, peer, limit in zip(found["ours"], found["peer"], limits, strict=False):
-        if not abs(ours - peer) <= limit * abs(peer):
-            raise ValueError(
-                f"the losses differ by {abs(ours - peer) / abs(peer):.1e} of the peer's "
-                f"({ours} and {peer}), more than {limit}: the sides do not do the same"
-            )
+    for name, values in found.items():
+        for ours, other, limit in zip(found["ours"], values, limits, strict=False):
+            if not abs(ours - other) <= limit * abs(other):
+                raise ValueError(
+                    f"the losses differ by {abs(ours - other) / abs(other):.1e} of "
+                    f"that of {name} ({ours} and {other}), more than {limit}: the "
+                    "sides do not do the same"
+                )
 
 
 def row(case: cases.Case, blocks: dict[str, list[dict]], peak: float) -> dict:
@@ -110,6 +110,9 @@ def row(case: cases.Case, blocks: dict[str, list[dict]], peak: float) -> dict:
             found[f"{prefix}examples_per_s"] = _median(blocks, name, "examples")
         found["padded_ratio"] = _ratio(rates, "padded")
         found["grouped_ratio"] = _ratio(rates, "grouped")
+    if cases.is_masked(case):
+        found["ungathered_tokens_per_s"] = _median(blocks, "ungathered", "slots")
+        found["ungathered_ratio"] = _ratio(rates, "ungathered")
     return found
 
 
@@ -145,6 +148,11 @@ def table(rows: list[dict]) -> str:
     }
     text = grid(columns, rows)
     for r in rows:
+        if "ungathered_ratio" in r:
+            text.append(
+                f"{r['case']}: {r['ungathered_ratio']:.2f}x ungathered "
+                f"({r['ungathered_tokens_per_s']:.0f})"
+            )
         if r["kind"] != "real":
             continue
         text.append(f"{r['case']}: {r['examples_per_s']:.1f} examples/s")
