@@ -5,7 +5,9 @@
 DIR is the folder with the data sets (`sentiment/sst2`, `text_classification/ag_news`,
 `lm/...`). A row that is already in FAMILY.jsonl is skipped; `--again=RUN` repeats one and
 compares its metrics with the recorded ones, bit for bit. Settings were chosen on
-validation; the test split is read once, by the command that is recorded.
+validation; the test split is read once, by the command that is recorded. The runs of
+understanding.py need that of the family `mlm` in the same --runs; `all` is all of them,
+in an order that can be run.
 """
 
 from __future__ import annotations
@@ -19,29 +21,41 @@ import subprocess
 import sys
 import time
 
+import table
+import texts
+import understanding
+
 HERE = pathlib.Path(__file__).parent
 SEEDS = (0, 1, 2)
+FAMILIES = ("shakespeare", "lm", "stories", *understanding.FAMILIES)
 
 
 def runs_of(family: str) -> dict[str, dict]:
-    """Return {run: {config, train, eval}}: arguments with $DATA and $RUNS in them."""
+    """Return {run: {config, train, eval}}: arguments with $DATA and $RUNS in them.
+
+    Instead of "train" a run may have "import", or "of", the work directory it scores.
+    """
+    found = understanding.runs_of(family) if family in understanding.FAMILIES else {}
     if family == "sst2":
         folder, kinds = "sentiment/sst2", ("encoder", "decoder", "encoder_decoder")
-        return {
+        tuned = {
             f"sst2-{kind}-{seed}": _run(f"sst2:{kind}", folder, seed)
             for kind in kinds
             for seed in SEEDS
         }
+        return tuned | found
     if family == "ag_news":
         folder = "text_classification/ag_news"
-        return {f"ag_news-{s}": _run("ag_news", folder, s) for s in SEEDS}
+        return {f"ag_news-{s}": _run("ag_news", folder, s) for s in SEEDS} | found
     if family == "shakespeare":
         return {f"shakespeare-{s}": _shakespeare(s) for s in SEEDS}
     if family == "lm":
         return {"lm-0": _lm(0)}
     if family == "stories":
         return _stories()
-    raise SystemExit(f"no family {family!r}: sst2, ag_news, shakespeare, lm, stories")
+    if not found:
+        raise SystemExit(f"no family {family!r}; there are {', '.join(FAMILIES)}")
+    return found
 
 
 def _run(config: str, folder: str, seed: int) -> dict:
@@ -97,53 +111,27 @@ def _stories() -> dict[str, dict]:
     }  # fmt: skip
 
 
-def write_texts(data: pathlib.Path, runs: pathlib.Path) -> None:
-    """Write the cut texts the language-model runs read."""
-    text = (data / "lm/tinyshakespeare/input.txt").read_text()
-    folder = runs / "text"
-    (folder / "lm").mkdir(parents=True, exist_ok=True)
-    cut = int(0.9 * len(text))  # nanoGPT's split
-    (folder / "shakespeare_train.txt").write_text(text[:cut])
-    (folder / "shakespeare_tail.txt").write_text(text[cut:])
-    import gzip
+def run(name: str, about: dict, places: dict[str, str], work: pathlib.Path) -> dict:
+    """Train (or import) and evaluate one run in the folder `work`; return its row.
 
-    wiki = data / "lm/wikitext2"
-    for split, name in (("train", "train_from_valid"), ("validation", "validation_from_valid"), ("test", "test_a")):  # fmt: skip
-        documents = articles((wiki / f"{name}.txt").read_text())
-        if split != "test":
-            with gzip.open(data / f"lm/c4_en_sample/{split}.jsonl.gz", "rt") as lines:
-                documents += [json.loads(line)["text"] for line in lines]
-        with open(folder / "lm" / f"{split}.jsonl", "w") as out:
-            out.writelines(json.dumps({"text": d}) + "\n" for d in documents)
-
-
-def articles(text: str) -> list[str]:
-    """Return the articles of a WikiText file: cut before each ` = Title = ` line."""
-    out: list[list[str]] = []
-    for line in text.splitlines(keepends=True):
-        words = line.split()
-        title = len(words) > 2 and words[0] == words[-1] == "=" and words[1] != "="
-        if title or not out:
-            out.append([])
-        out[-1].append(line)
-    return ["".join(lines) for lines in out if "".join(lines).strip()]
-
-
-def run(name: str, about: dict, places: dict[str, str], runs: pathlib.Path) -> dict:
-    """Train (or import) and evaluate one run; return its row."""
-    places = {**places, "$RUNS": str(runs)}
-    folder = runs / name
-    train = ["train", f"--config={about['config']}", f"--workdir=$RUNS/{name}"]
-    commands = [train + about["train"]]
+    A run "of" another one's work directory evaluates that.
+    """
+    own = f"$RUNS/{name}"
+    folder = about.get("of", own)
+    commands = []
+    if "of" not in about:
+        flags = [f"--config={about['config']}", f"--workdir={own}", *about["train"]]
+        commands.append(["train", *flags])
     if "import" in about:
-        commands = [["import", f"--workdir=$RUNS/{name}", *about["import"]]]
+        commands = [["import", f"--workdir={own}", *about["import"]]]
     if about["eval"]:
-        commands.append(["eval", f"--workdir=$RUNS/{name}", *about["eval"]])
+        commands.append(["eval", f"--workdir={folder}", *about["eval"]])
+    places = {own: str(work), **places}
     seconds = []
     for command in commands:
-        real = [_filled(part, places) for part in command]
+        real = [texts.filled(part, places) for part in command]
         started = time.perf_counter()
-        with open(runs / f"{name}.log", "a") as log:
+        with open(f"{work}.log", "a") as log:
             subprocess.run(
                 [sys.executable, "-m", "lmtasks", *real], check=True, stdout=log
             )
@@ -152,17 +140,11 @@ def run(name: str, about: dict, places: dict[str, str], runs: pathlib.Path) -> d
         "run": name,
         "config": about["config"],
         "command": " && ".join("lmtasks " + " ".join(c) for c in commands),
-        "metrics": _metrics(folder),
+        "metrics": _metrics(pathlib.Path(texts.filled(folder, places))),
         "wall_seconds": seconds[0],
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU",
-        "commit": _commit(),
+        "commit": texts.commit(),
     }
-
-
-def _filled(text: str, places: dict[str, str]) -> str:
-    for mark, place in places.items():
-        text = text.replace(mark, place)
-    return text
 
 
 def _metrics(folder: pathlib.Path) -> dict:
@@ -178,14 +160,6 @@ def _rows(path: pathlib.Path) -> list[dict]:
     return [json.loads(line) for line in lines]
 
 
-def _commit() -> str:
-    command = ["git", "rev-parse", "--short", "HEAD"]
-    found = subprocess.run(
-        command, check=True, capture_output=True, text=True, cwd=HERE
-    )
-    return found.stdout.strip()
-
-
 def main() -> None:
     """Run what is missing of a family."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -198,21 +172,36 @@ def main() -> None:
     parser.add_argument("--weights", type=pathlib.Path, default=pathlib.Path("."))
     given = parser.parse_args()
     data, runs = given.data.absolute(), given.runs.absolute()
-    places = {"$DATA": str(data), "$WEIGHTS": str(given.weights.absolute())}
-    runs.mkdir(parents=True, exist_ok=True)
-    write_texts(data, runs)
-    path = HERE / f"{given.family}.jsonl"
-    done = _rows(path)
-    recorded = {row["run"]: row["metrics"] for row in done}
-    for name, about in runs_of(given.family).items():
-        if given.again and name == given.again:
-            row = run(name, about, places, runs / "again")
+    intents = json.loads(
+        (data / "text_classification/banking77/categories.json").read_text()
+    )
+    places = {
+        "$DATA": str(data),
+        "$RUNS": str(runs),
+        "$WEIGHTS": str(given.weights.absolute()),
+        "$INTENTS": ",".join(intents),
+    }
+    (runs / "again").mkdir(parents=True, exist_ok=True)
+    texts.write(data, runs)
+    families = understanding.FAMILIES if given.family == "all" else [given.family]
+    for family in families:
+        _missing(family, given.again, places, runs)
+
+
+def _missing(family: str, again: str, places: dict, runs: pathlib.Path) -> None:
+    """Run and record what FAMILY.jsonl lacks, or repeat one run."""
+    path = HERE / f"{family}.jsonl"
+    recorded = {row["run"]: row["metrics"] for row in _rows(path)}
+    for name, about in runs_of(family).items():
+        if again and name == again:
+            row = run(name, about, places, runs / "again" / name)
             same = row["metrics"] == recorded.get(name)
             print(f"{name}: {'equal, bit for bit' if same else 'DIFFERENT'}", row)
-        elif not given.again and name not in recorded:
-            row = run(name, about, places, runs)
+        elif not again and name not in recorded:
+            row = run(name, about, places, runs / name)
             with open(path, "a") as out:
                 out.write(json.dumps(row) + "\n")
+            table.write()
             print(name, row["wall_seconds"], "s", row["metrics"], flush=True)
 
 

@@ -8,17 +8,10 @@ from __future__ import annotations
 import collections
 import json
 import pathlib
+import re
 import statistics
 
 HERE = pathlib.Path(__file__).parent
-SHOWN = (
-    "accuracy",
-    "f1_macro",
-    "loss",
-    "perplexity",
-    "bits_per_byte",
-    "word_perplexity",
-)
 HEAD = """# Results on real data
 
 One json line per run in the files beside this one; this page is made of them by
@@ -27,8 +20,91 @@ folder of work directories. Settings were chosen on validation, the test split w
 once, seeds 0, 1 and 2 were fixed beforehand. `python experiments/results/run.py FAMILY
 --data=$DATA` runs what is missing (the stories: one setting each, not searched for;
 `$WEIGHTS` is a folder with stories260K, given by --weights), and `--again=RUN` repeats a row and compares it bit for
-bit.
+bit. `python experiments/results/baselines.py FAMILY --data=$DATA` computes what a person
+would try first; its docstring says what each is.
+
+`scratch` and `mlm` are four layers of width 256 (`configs/understand.py`) with the same
+tokenizer and settings: from new parameters, and from the masked language model of the
+family `mlm`, which is pretrained here. What has no mean has one seed.
 """
+# family -> the metrics of its table, those there are; () = CLASSES.
+CLASSES = ("accuracy", "f1_macro", "mcc", "validation_accuracy", "loss")
+LANGUAGE = ("accuracy", "loss", "perplexity", "bits_per_byte", "word_perplexity")
+MASKED = ("perplexity", "accuracy", "loss")
+ANSWERS = (
+    "exact_match", "f1", "has_answer_f1", "no_answer_f1", "validation_f1", "loss",
+)  # fmt: skip
+SHOWN = {
+    "lm": LANGUAGE,
+    "shakespeare": LANGUAGE,
+    "stories": LANGUAGE,
+    "mlm": MASKED,
+    "domain": MASKED,
+    "sts": ("pearson", "spearman", "mse", "loss"),
+    "ewt": ("token_accuracy", "unknown_words", "loss"),
+    "wnut17": (
+        "strict_f1", "strict_precision", "strict_recall", "lenient_f1",
+        "token_accuracy", "missed", "loss",
+    ),
+    "xquad": ANSWERS,
+    "subjqa": ANSWERS,
+    "adversarial_qa": ANSWERS,
+}  # fmt: skip
+NOTES = {
+    "adversarial_qa": "484 questions to learn from, 58 to test: one question is 1.7 "
+    "points. Values in percent.",
+    "architectures": "From scratch. SST-2 in the shape of configs/sst2.py (2 layers of "
+    "width 128, three seeds), the others in four layers of width 256; an "
+    "encoder-decoder has as many on each side.",
+    "curve": "Accuracy on the whole test, from the first rows of the training file, "
+    "which is shuffled. `mlm` starts from the masked language model, so does "
+    "`augmented`, with two changed copies of each row (words left out, swapped, filled "
+    "in by that model). One seed, three where all rows are learned from without copies.",
+    "domain": "The masked language model before and after 400 steps on abstracts "
+    "(Cranfield's documents, SciTLDR's sources): `in` is on held-out abstracts, `out` "
+    "on WikiText-2's test. The masked places are the same before and after.",
+    "mlm": "WikiText-2 and C4 (about 530,000 words) by a WordPiece vocabulary of 8,000; "
+    "tested on WikiText-2.",
+    "rte": "Trained on RTE-1 dev, RTE-2 dev and test; tested on RTE-1 test.",
+    "science": "The task of the domain: of two sentences of a SciTLDR abstract, which "
+    "does its summary repeat? Sentences are classified one by one; half are right. "
+    "From the masked language model before (`mlm`) and after (`adapted`) the domain's "
+    "text.",
+    "sst2": "`sst2-encoder`, `-decoder` and `-encoder_decoder` are two layers of width "
+    "128 with a tokenizer of their own (`configs/sst2.py`).",
+    "subjqa": "Electronics and restaurants together; of the questions of test 60% have "
+    "no answer. Records whose answer is not in the review are left out (18 of 1,251 in "
+    "test). Values in percent.",
+    "wnut17": "`btc`: with 3,661 sentences of the Broad Twitter Corpus beside the 3,394 "
+    "of WNUT17, those without an organization, persons and locations renamed.",
+    "xquad": "829 questions to learn from, 130 to test. Values in percent.",
+}
+# task -> (metric, {architecture: group of runs}, baseline).
+ARCHITECTURES = {
+    "SST-2": (
+        "accuracy",
+        ("sst2-encoder", "sst2-decoder", "sst2-encoder_decoder"),
+        "sst2-bag-of-words",
+    ),
+    "SICK": (
+        "accuracy",
+        ("sick-scratch", "sick-decoder", "sick-encoder_decoder"),
+        "sick-bag-of-words",
+    ),
+    "WNUT17": (
+        "strict_f1",
+        ("wnut17-scratch", "wnut17-decoder", "wnut17-encoder_decoder"),
+        "wnut17-most-frequent-tag",
+    ),
+}
+# rows of Banking77 -> what its runs' names begin with.
+CURVE = {
+    "50": "banking77-50",
+    "200": "banking77-200",
+    "1,000": "banking77-1000",
+    "all 9,003": "banking77",
+}
+WAYS = ("bag-of-words", "scratch", "mlm", "augmented")
 
 
 def rows_of(path: pathlib.Path) -> list[dict]:
@@ -36,16 +112,28 @@ def rows_of(path: pathlib.Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def table(rows: list[dict]) -> list[str]:
-    """Return a Markdown table: a line per run, and mean and deviation over seeds."""
-    names = [n for n in SHOWN if any(n in row["metrics"] for row in rows)]
-    lines = [f"| run | {' | '.join(names)} | wall s |", "|---" * (len(names) + 2) + "|"]
+def group_of(run: str) -> str:
+    """Return the run's name without its seed, a last number of one digit."""
+    return re.sub(r"-\d$", "", run)
+
+
+def grouped(rows: list[dict]) -> dict[str, list[dict]]:
+    """Return {name without seed: rows}."""
     groups = collections.defaultdict(list)
+    for row in rows:
+        groups[group_of(row["run"])].append(row)
+    return groups
+
+
+def table(rows: list[dict], family: str = "") -> list[str]:
+    """Return a Markdown table: a line per run, and mean and deviation over seeds."""
+    wanted = SHOWN.get(family, CLASSES)
+    names = [n for n in wanted if any(n in row["metrics"] for row in rows)]
+    lines = [f"| run | {' | '.join(names)} | wall s |", "|---" * (len(names) + 2) + "|"]
     for row in rows:
         cells = [_cell(row["metrics"].get(name)) for name in names]
         lines.append(f"| {row['run']} | {' | '.join(cells)} | {row['wall_seconds']} |")
-        groups[row["run"].rstrip("0123456789").rstrip("-")].append(row)
-    for group, members in groups.items():
+    for group, members in grouped(rows).items():
         if len(members) < 2:
             continue
         cells = [_spread([m["metrics"].get(name) for m in members]) for name in names]
@@ -59,23 +147,79 @@ def _cell(value) -> str:
 
 
 def _spread(values) -> str:
-    if any(v is None for v in values):
+    """Return mean and deviation; the value itself where there is one."""
+    if not values or any(v is None for v in values):
         return ""
+    if len(values) == 1:
+        return _cell(values[0])
     return f"{statistics.mean(values):.4f} +- {statistics.stdev(values):.4f}"
 
 
-def main() -> None:
-    """Write README.md."""
+def _value(groups: dict[str, list[dict]], name: str, metric: str) -> str:
+    return _spread([row["metrics"].get(metric) for row in groups.get(name, ())])
+
+
+def architectures(groups: dict[str, list[dict]]) -> list[str]:
+    """Return one table of three tasks on three architectures."""
+    lines = [
+        "| task | metric | encoder | decoder | encoder-decoder | baseline |",
+        "|---|---|---|---|---|---|",
+    ]
+    for task, (metric, names, baseline) in ARCHITECTURES.items():
+        cells = [_value(groups, name, metric) for name in (*names, baseline)]
+        lines.append(f"| {task} | {metric} | {' | '.join(cells)} |")
+    return lines
+
+
+def curve(groups: dict[str, list[dict]]) -> list[str]:
+    """Return Banking77's accuracy by the number of rows that are learned from."""
+    lines = [f"| rows | {' | '.join(WAYS)} |", "|---" * (len(WAYS) + 1) + "|"]
+    for rows, name in CURVE.items():
+        cells = [_value(groups, f"{name}-{way}", "accuracy") for way in WAYS]
+        lines.append(f"| {rows} | {' | '.join(cells)} |")
+    return lines
+
+
+def page(families: dict[str, list[dict]]) -> str:
+    """Return the README of {family: rows}."""
     parts = [HEAD]
-    for path in sorted(HERE.glob("*.jsonl")):
-        rows = rows_of(path)
-        parts += [f"## {path.stem}", "", *table(rows), ""]
-        parts += ["Commands, of the first run of each config:", ""]
-        first = {row["config"]: row["command"] for row in reversed(rows)}
-        parts += [f"- `{first[config]}`" for config in reversed(first)]
+    groups = grouped([row for rows in families.values() for row in rows])
+    parts += [
+        "## Three architectures",
+        "",
+        NOTES["architectures"],
+        "",
+        *architectures(groups),
+        "",
+        "## Learning curve of Banking77",
+        "",
+        NOTES["curve"],
+        "",
+        *curve(groups),
+        "",
+    ]
+    for family, rows in families.items():
+        parts += [f"## {family}", ""]
+        parts += [NOTES[family], ""] if family in NOTES else []
+        parts += [*table(rows, family), ""]
+        parts += ["Commands, of the first seed:", ""]
+        first = {_key(row): row["command"] for row in reversed(rows)}
+        parts += [f"- `{first[key]}`" for key in reversed(first)]
         parts += [""]
-    (HERE / "README.md").write_text("\n".join(parts))
+    return "\n".join(parts)
+
+
+def _key(row: dict) -> str:
+    """Return what rows have in common that one command is shown for."""
+    baseline = "baselines" in row["command"]
+    return row["command"] if baseline else group_of(row["run"])
+
+
+def write() -> None:
+    """Write README.md."""
+    families = {path.stem: rows_of(path) for path in sorted(HERE.glob("*.jsonl"))}
+    (HERE / "README.md").write_text(page(families))
 
 
 if __name__ == "__main__":
-    main()
+    write()
