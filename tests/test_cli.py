@@ -455,3 +455,15 @@ def test_python_minus_m_is_the_command():
 
     entry = pathlib.Path(cli.__file__).parents[1] / "__main__.py"
     assert "main.main()" in entry.read_text()
+
+
+def test_a_run_under_pmap_is_the_run_under_jit(tmp_path, capsys):
+    folder = runs.data(tmp_path / "data")
+    losses = {}
+    for mode in ("jit", "pmap"):
+        work = tmp_path / mode
+        given = {"model__dropout": 0.0, "model__attention_dropout": 0.0}
+        argv = runs.classify(folder, work, parallel__mode=mode, **given)
+        runs.good(capsys, *argv)
+        losses[mode] = [row["loss"] for row in runs.rows(work)]
+    assert losses["jit"] == pytest.approx(losses["pmap"], rel=1e-5)

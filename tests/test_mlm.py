@@ -131,7 +131,7 @@ def test_packed_rows_differ_between_epochs_and_replay(unit):
     found = pieces(objective, LINES)
 
     def rows(epoch, seed=0):
-        varied = pack.Varied(found, objective, BYTE, seed)
+        varied = features.Varied(found, objective, BYTE, seed)
         packed = pack.PackedRows(found, 80, 80, varied)
         drawn = [packed.row(epoch, i) for i in range(len(packed))]
         assert all(row["weights"].sum() <= packed.weighted for row in drawn)

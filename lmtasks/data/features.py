@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
+import typing
 from collections.abc import Sequence
 
 import numpy as np
@@ -112,6 +113,26 @@ class Pieces(Sequence):
         }
         said = [f"{n} {what}" for what, n in notes.items() if n]
         return line + (f" ({', '.join(said)})" if said else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class Varied:
+    """The features of piece k in an epoch, where they are drawn anew in each.
+
+    Randomness is a function of (seed, epoch, piece): it replays on resuming.
+    """
+
+    pieces: Pieces
+    objective: typing.Any = None
+    tokenizer: typing.Any = None
+    seed: int = 0
+
+    def __call__(self, epoch: int, k: int) -> Features:
+        row = self.pieces[k].features
+        if self.objective is None or not self.objective.varies:
+            return row
+        rng = np.random.default_rng((self.seed, epoch, k))
+        return self.objective.vary(row, rng, self.tokenizer)
 
 
 def read_example(records, index: int, example_of) -> examples.Example:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import typing
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,31 +71,11 @@ def join(rows: Sequence[Features]) -> Features:
     return out
 
 
-@dataclasses.dataclass(frozen=True)
-class Varied:
-    """The features of piece k in an epoch, where they are drawn anew in each.
-
-    Randomness is a function of (seed, epoch, piece): it replays on resuming.
-    """
-
-    pieces: feats.Pieces
-    objective: typing.Any = None
-    tokenizer: typing.Any = None
-    seed: int = 0
-
-    def __call__(self, epoch: int, k: int) -> Features:
-        row = self.pieces[k].features
-        if self.objective is None or not self.objective.varies:
-            return row
-        rng = np.random.default_rng((self.seed, epoch, k))
-        return self.objective.vary(row, rng, self.tokenizer)
-
-
 class PaddedRows:
     """One piece a row; `sizes` lets a batch choose the bucket it is padded to."""
 
-    def __init__(self, pieces: feats.Pieces, varied: Varied | None = None):
-        self.pieces, self.varied = pieces, varied or Varied(pieces)
+    def __init__(self, pieces: feats.Pieces, varied: feats.Varied | None = None):
+        self.pieces, self.varied = pieces, varied or feats.Varied(pieces)
         self.fingerprint = pieces.fingerprint
         self.weighted = int(pieces.weighted.max(initial=1))
 
@@ -128,9 +107,9 @@ class PackedRows:
         pieces: feats.Pieces,
         length: int,
         source_length: int,
-        varied: Varied | None = None,
+        varied: feats.Varied | None = None,
     ):
-        self.varied = varied or Varied(pieces)
+        self.varied = varied or feats.Varied(pieces)
         sizes = np.stack([pieces.tokens, pieces.sources, pieces.weighted], axis=1)
         # Twice the mean bounds what is gathered before the head, and closes no bin
         # early: a quarter above it left SST-2's rows 93% full instead of 99%.

@@ -127,7 +127,7 @@ def _rows(run: builder.Run, records):
         )
     summary = pieces.summary("train") + changed
     data = run.config.data
-    varied = pack.Varied(pieces, run.objective, run.tokenizer, run.config.seed)
+    varied = features.Varied(pieces, run.objective, run.tokenizer, run.config.seed)
     if not (data.packing and run.objective.packs):
         return pack.PaddedRows(pieces, varied), summary
     rows = pack.PackedRows(pieces, data.length, data.source_length, varied)

@@ -261,9 +261,10 @@ class Trainer:
                 return state, "early"
         for done in range(first + 1, c.train.steps + 1):
             batch = next(batches)
-            # pmap makes a mesh of its own, which must not meet another.
-            mesh = contextlib.nullcontext() if pmap else jax.set_mesh(self.mesh)
-            with mesh, parallel.rules():
+            with contextlib.ExitStack() as around:
+                if not pmap:  # which has a mesh of its own
+                    around.enter_context(jax.set_mesh(self.mesh))
+                    around.enter_context(parallel.rules())
                 placed = batch if pmap else parallel.put(batch, sharding)
                 state, metrics = update(state, placed)
             self.last = state
