@@ -93,26 +93,21 @@ def test_seeds_differ_in_nothing_but_the_seed():
     }
 
 
-@pytest.mark.parametrize("family", sorted({family for family, _ in RECORDED}))
-def test_recorded_commands_are_those_of_the_list(family, monkeypatch):
-    run, texts = load("run"), load("texts")
-    monkeypatch.setattr(run.subprocess, "run", lambda *args, **kwargs: None)
-    monkeypatch.setattr(run, "_metrics", lambda folder: {})
-    monkeypatch.setattr(texts, "commit", lambda: "")
-    baselines = load("baselines")
+def test_recorded_commands_are_those_of_the_list():
+    run, baselines = load("run"), load("baselines")
     tries = {
         f"{case.name}-{attempt.__name__.replace('_', '-')}"
         for case in baselines.CASES
         for attempt in case.tries
     } | {"mlm-unigram"}
-    for row in (row for name, row in RECORDED if name == family):
+    for family, row in RECORDED:
         if "baselines.py" in row["command"]:
             assert row["run"] in tries
             assert f"baselines.py {family} --data=$DATA" in row["command"]
             continue
-        about = run.runs_of(family)[row["run"]]
-        work = pathlib.Path("/dev/null")
-        assert run.run(row["run"], about, {}, work)["command"] == row["command"]
+        commands = run.commands_of(row["run"], run.runs_of(family)[row["run"]])
+        said = [f"lmtasks {' '.join(command)}" for command in commands]
+        assert row["command"].split(" && ") == said
 
 
 def test_no_run_is_recorded_twice():
@@ -156,6 +151,27 @@ def test_a_run_trains_in_its_folder_and_scores_the_one_it_is_of(tmp_path, monkey
     row = run.run("d", about, places, tmp_path / "d")
     assert row["metrics"] == {"loss": 3} and len(seen) == 3
     assert row["command"] == "lmtasks eval --workdir=$RUNS/again --split=test"
+
+
+def test_a_threshold_found_on_validation_is_used_on_test(tmp_path, monkeypatch):
+    run = load("run")
+    seen = []
+
+    def fake(command, **_):
+        seen.append(command[3:])
+        tmp_path.joinpath("a").mkdir(exist_ok=True)
+        if "eval" in command:
+            with open(tmp_path / "a" / "eval.jsonl", "a") as out:
+                out.write(json.dumps({"best": 0.25 * len(seen), "f1": 7}) + "\n")
+
+    monkeypatch.setattr(run.subprocess, "run", fake)
+    monkeypatch.setattr(run.texts, "commit", lambda: "abc")
+    about = {"config": "c", "train": [], "tune": "best", "eval": ["--x=$TUNED"]}
+    row = run.run("a", about, {"$RUNS": str(tmp_path)}, tmp_path / "a")
+    assert [command[0] for command in seen] == ["train", "eval", "eval"]
+    assert "--split=validation" in seen[1] and seen[2][-1] == "--x=0.5"
+    assert row["metrics"] == {"best": 0.75, "f1": 7, "tuned": 0.5}
+    assert row["command"].endswith("lmtasks eval --workdir=$RUNS/a --x=$TUNED")
 
 
 def labelled(*rows):

@@ -11,8 +11,7 @@ training split, of all words for an unknown one. first-sentence and best-sentenc
 answer with a whole sentence, the first or the one that shares most words with the
 question; -or-none answers nothing below a number of shared words, chosen on
 validation. unigram: each piece by its frequency (`mlm`, which needs the tokenizer of
-RUNS/mlm-0). Appends to FAMILY.jsonl the rows that are not there; the test split is
-read once.
+RUNS/mlm-0). Appends to FAMILY.jsonl the rows that are not there.
 """
 
 from __future__ import annotations

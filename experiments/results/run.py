@@ -34,6 +34,7 @@ def runs_of(family: str) -> dict[str, dict]:
     """Return {run: {config, train, eval}}: arguments with $DATA and $RUNS in them.
 
     Instead of "train" a run may have "import", or "of", the work directory it scores.
+    "tune" is a metric of validation that the test's arguments have as $TUNED.
     """
     found = understanding.runs_of(family) if family in understanding.FAMILIES else {}
     if family == "sst2":
@@ -112,22 +113,11 @@ def _stories() -> dict[str, dict]:
 
 
 def run(name: str, about: dict, places: dict[str, str], work: pathlib.Path) -> dict:
-    """Train (or import) and evaluate one run in the folder `work`; return its row.
-
-    A run "of" another one's work directory evaluates that.
-    """
-    own = f"$RUNS/{name}"
-    folder = about.get("of", own)
-    commands = []
-    if "of" not in about:
-        flags = [f"--config={about['config']}", f"--workdir={own}", *about["train"]]
-        commands.append(["train", *flags])
-    if "import" in about:
-        commands = [["import", f"--workdir={own}", *about["import"]]]
-    if about["eval"]:
-        commands.append(["eval", f"--workdir={folder}", *about["eval"]])
-    places = {own: str(work), **places}
-    seconds = []
+    """Train (or import) and evaluate one run in the folder `work`; return its row."""
+    commands = commands_of(name, about)
+    places = {f"$RUNS/{name}": str(work), **places}
+    scored = pathlib.Path(texts.filled(about.get("of", str(work)), places))
+    seconds, tuned = [], {}
     for command in commands:
         real = [texts.filled(part, places) for part in command]
         started = time.perf_counter()
@@ -136,15 +126,37 @@ def run(name: str, about: dict, places: dict[str, str], work: pathlib.Path) -> d
                 [sys.executable, "-m", "lmtasks", *real], check=True, stdout=log
             )
         seconds.append(round(time.perf_counter() - started, 1))
+        if "tune" in about and "--split=validation" in command:
+            tuned = {"tuned": _metrics(scored)[about["tune"]]}
+            places["$TUNED"] = repr(tuned["tuned"])
     return {
         "run": name,
         "config": about["config"],
         "command": " && ".join("lmtasks " + " ".join(c) for c in commands),
-        "metrics": _metrics(pathlib.Path(texts.filled(folder, places))),
+        "metrics": _metrics(scored) | tuned,
         "wall_seconds": seconds[0],
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, CPU",
         "commit": texts.commit(),
     }
+
+
+def commands_of(name: str, about: dict) -> list[list[str]]:
+    """Return the arguments of `lmtasks` that make up a run.
+
+    A run "of" another one's work directory evaluates that.
+    """
+    own = f"--workdir=$RUNS/{name}"
+    folder = f"--workdir={about['of']}" if "of" in about else own
+    out = []
+    if "import" in about:
+        out.append(["import", own, *about["import"]])
+    elif "of" not in about:
+        out.append(["train", f"--config={about['config']}", own, *about["train"]])
+    if "tune" in about:
+        out.append(["eval", folder, "--split=validation", "--step=best"])
+    if about["eval"]:
+        out.append(["eval", folder, *about["eval"]])
+    return out
 
 
 def _metrics(folder: pathlib.Path) -> dict:
