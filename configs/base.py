@@ -97,7 +97,7 @@ def base() -> ConfigDict:
     c.eval = ConfigDict()
     c.eval.every = 200  # steps; 0 = only at the end
     c.eval.split = "validation"  # split that is evaluated
-    c.eval.batch_size = 32  # rows; changes nothing but speed
+    c.eval.batch_size = 32  # rows; speed alone, but for the loss of objective embed
     c.eval.limit = 0  # evaluate only so many records; 0 = all
     c.eval.predict = True  # also predict and score, where the task has metrics
     c.eval.xz = False  # plain text: also say what xz needs after the training text
