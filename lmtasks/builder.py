@@ -6,6 +6,7 @@ Everything a user can get wrong in a config is found here, before the first comp
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import importlib
 import itertools
 import pathlib
@@ -126,8 +127,11 @@ def task_of(config: ConfigDict) -> task_base.Task:
     """Return the task module's TASK, with labels and prompt of the config."""
     names = schema.modules_of(tasks)
     if config.task not in names:
+        near = difflib.get_close_matches(config.task, names, n=3)
+        hint = f"; near it are {', '.join(near)}" if near else ""
         raise ValueError(
-            schema.unknown("task", config.task, names) + "; see `lmtasks tasks`"
+            f"task={config.task!r} is none of the {len(names)} tasks{hint}; see "
+            "`lmtasks tasks`"
         )
     task = importlib.import_module(f"{tasks.__name__}.{config.task}").TASK
     if config.data.labels:
