@@ -127,8 +127,8 @@ def task_of(config: ConfigDict) -> task_base.Task:
     """Return the task module's TASK, with labels and prompt of the config."""
     names = schema.modules_of(tasks)
     if config.task not in names:
-        near = difflib.get_close_matches(config.task, names, n=3)
-        hint = f"; near it are {', '.join(near)}" if near else ""
+        near = difflib.get_close_matches(config.task, names, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(
             f"task={config.task!r} is none of the {len(names)} tasks{hint}; see "
             "`lmtasks tasks`"
