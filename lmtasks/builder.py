@@ -86,18 +86,21 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     options = data_options(config)
     decoding.resolve(config, task)
     decode = decoding.plan_of(config)
-    optim = typed(optimizers.Optim, config.optim)
-    mesh = typed(parallel.Parallel, config.parallel)
-    lora, vectors = typed(loras.Lora, config.lora), typed(soft.Soft, config.soft)
+    optim = schema.typed(optimizers.Optim, config.optim)
+    mesh = schema.typed(parallel.Parallel, config.parallel)
+    lora, vectors = (
+        schema.typed(loras.Lora, config.lora),
+        schema.typed(soft.Soft, config.soft),
+    )
     cfg = presets.shape_of(config)  # checked before any data is read
     optimizers.schedule(optim, config.train.steps)
-    if cells.needs_labels(task, config):
-        task = cells.with_labels(task, config, records_of(task, "train", options))
-    if tuple(config.classify.weights) == ("balanced",):
-        cells.balance(task, config, records_of(task, "train", options))
+    labelled = task.kind is kinds.Labelled
+    balanced = labelled and tuple(config.classify.weights) == ("balanced",)
+    if cells.needs_labels(task, config) or balanced:
+        task = cells.counted(task, config, records_of(task, "train", options))
     tokenizer = tokenizer_of(config, task, options, folder)
     decode = dataclasses.replace(decode, stop_ids=decoding.stop_ids(config, tokenizer))
-    objective = cells.objective_of(name, config, task, decode, typed)
+    objective = cells.objective_of(name, config, task, decode)
     checks.check_objective(config, objective)
     model = presets.model_of(config, cfg, objective, tokenizer)
     model = dataclasses.replace(model, soft=vectors)
@@ -109,18 +112,6 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
         tables = decoding.tables_of(config, task, decode, objective, tokenizer, model)
     parts = (task, tokenizer, objective, model, options, optim, mesh, decode)
     return Run(config, *parts, tables, lora)
-
-
-def typed(cls, section: ConfigDict):
-    """Return the dataclass `cls` with the section's values, tuples for lists."""
-    names = {field.name for field in dataclasses.fields(cls)}
-    values = {}
-    for key in names & set(section.keys()):
-        value = section[key]
-        if value is None:  # not set: the class's own default
-            continue
-        values[key] = tuple(value) if isinstance(value, list) else value
-    return cls(**values)
 
 
 def task_of(config: ConfigDict) -> task_base.Task:

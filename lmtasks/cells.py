@@ -8,6 +8,7 @@ import math
 
 from ml_collections import ConfigDict
 
+from lmtasks import schema
 from lmtasks.data import chat
 from lmtasks.data import examples as kinds
 from lmtasks.data import features
@@ -67,9 +68,19 @@ def needs_labels(task: task_base.Task, config: ConfigDict) -> bool:
     return task.kind is kinds.Labelled and config.classify.kind != "regression"
 
 
-def with_labels(task, config: ConfigDict, records) -> task_base.Task:
-    """Return the task with the labels found in its training records, stored in config."""
+def counted(task, config: ConfigDict, records) -> task_base.Task:
+    """Return the task with the labels found in its training records, if it has none;
+    they, and the weights that balance them, are stored in config.
+    """
     found = _found(task, config, records)
+    if needs_labels(task, config):
+        task = _with_labels(task, config, found, len(records))
+    if tuple(config.classify.weights) == ("balanced",):
+        _balance(task, config, found, len(records))
+    return task
+
+
+def _with_labels(task, config: ConfigDict, found, count: int) -> task_base.Task:
     labels = tuple(sorted(found))
     key = "tags" if task.kind is kinds.Tagged else "label"
     if len(labels) < 2:
@@ -78,9 +89,9 @@ def with_labels(task, config: ConfigDict, records) -> task_base.Task:
             f"({', '.join(labels) or 'none'}); classification needs at least 2: check "
             f"config.data.fields.{key}"
         )
-    if len(labels) > max(len(records) // 2, 100):
+    if len(labels) > max(count // 2, 100):
         raise ValueError(
-            f"the training split has {len(labels)} different labels in {len(records)} "
+            f"the training split has {len(labels)} different labels in {count} "
             f"records; this does not look like classes: check config.data.fields.{key}, "
             "or set config.classify.kind=regression where they are numbers"
         )
@@ -107,25 +118,24 @@ def _found(task, config: ConfigDict, records) -> collections.Counter:
     return found
 
 
-def balance(task, config: ConfigDict, records) -> None:
+def _balance(task, config: ConfigDict, found, count: int) -> None:
     """Replace config.classify.weights=balanced by a number for each label.
 
     A class of n_c of the n training examples in C classes weighs n / (C n_c), as in
     scikit-learn; one of several labels (n - n_c) / n_c where it is given, so that both
     answers weigh alike. The numbers are stored.
     """
-    found = _found(task, config, records)
     total, classes = sum(found.values()), len(task.labels)
     counts = [max(found[label], 1) for label in task.labels]
     if config.classify.kind == "multi":
-        weights = [max(len(records) - n, 1) / n for n in counts]
+        weights = [max(count - n, 1) / n for n in counts]
     else:
         weights = [total / (classes * n) for n in counts]
     config.classify.weights = tuple(round(w, 6) for w in weights)
 
 
-def objective_of(name: str, config: ConfigDict, task, decode: plan.Decode, typed):
-    """Return the objective with its hyper-parameters; `typed` is builder.typed."""
+def objective_of(name: str, config: ConfigDict, task, decode: plan.Decode):
+    """Return the objective with its hyper-parameters."""
     setting = objectives.Setting(
         architecture=config.architecture,
         length=config.data.length,
@@ -143,23 +153,22 @@ def objective_of(name: str, config: ConfigDict, task, decode: plan.Decode, typed
     if name == "choice":
         return choice.make(setting, config.prompt.label_norm)
     if name == "classify":
-        options = typed(classify.Options, config.classify)
+        options = schema.typed(classify.Options, config.classify)
         return classify.make(setting, config.prompt.label_norm, options)
     if name == "span":
-        return span.Span(setting, _span_options(config, task, typed))
-    modules = {
-        "mlm": (mlm.Mlm, mlm.Options, config.mlm),
-        "rtd": (rtd.Rtd, rtd.Options, config.rtd),
-        "tag": (tag.Tag, tag.Options, config.tag),
-        "embed": (embed.Embed, embed.Options, config.embed),
-    }
-    kind, options, section = modules[name]
-    return kind(setting, typed(options, section))
+        return span.Span(setting, _span_options(config, task))
+    kind, options = {
+        "mlm": (mlm.Mlm, mlm.Options),
+        "rtd": (rtd.Rtd, rtd.Options),
+        "tag": (tag.Tag, tag.Options),
+        "embed": (embed.Embed, embed.Options),
+    }[name]
+    return kind(setting, schema.typed(options, config[name]))
 
 
-def _span_options(config: ConfigDict, task, typed) -> span.Options:
+def _span_options(config: ConfigDict, task) -> span.Options:
     """Return the options; where every question has an answer, "" is none."""
-    options = typed(span.Options, config.span)
+    options = schema.typed(span.Options, config.span)
     if config.span.no_answer is None and spans.squad_v2 not in task.metrics:
         options = dataclasses.replace(options, no_answer=math.inf)
     return options

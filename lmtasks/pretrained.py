@@ -137,20 +137,42 @@ def config_for(init: str) -> ConfigDict:
     if found.cfg.positions.kind == "learned":
         _shorten(config, found.cfg.positions.size)
     tasks = {"decoder": "text", "encoder_decoder": "seq2seq"}
-    if found.head == "classify" and found.family.architecture == "encoder":
-        config.task = "classification"
-        config.data.labels = found.labels or tuple(
-            f"LABEL_{i}" for i in range(found.classes)
-        )
-    elif config.architecture in tasks:
-        config.task = tasks[config.architecture]
+    if config.architecture == "encoder":
+        _read_by(config, found, init)
     else:
+        config.task = tasks[config.architecture]
+    return config
+
+
+# What an encoder's head is asked for; a text has masks to be filled.
+_TASKS = {
+    "classify": "classification",
+    "tag": "tagging",
+    "span": "extractive_qa",
+    "lm": "text",
+}
+
+
+def _read_by(config: ConfigDict, found: reading.Checkpoint, init: str) -> None:
+    """Set the task that an encoder's head solves, with the labels it has."""
+    if found.head not in _TASKS:
         raise ValueError(
-            f"{init} is an encoder without a class head: say what it shall learn with "
+            f"{init} is an encoder without a head: say what it shall learn with "
             "--config=FILE.py, or give it to a training as config.init (lmtasks train "
             f"--config=sst2 --config.init={init} --workdir=...)"
         )
-    return config
+    config.task = _TASKS[found.head]
+    if found.head not in ("classify", "tag"):
+        return
+    problem = found.values.get("problem_type")
+    if found.head == "classify" and (problem == "regression" or found.classes == 1):
+        config.classify.kind = "regression"
+        return
+    if problem == "multi_label_classification":
+        config.classify.kind = "multi"
+    config.data.labels = found.labels or tuple(
+        f"LABEL_{i}" for i in range(found.classes)
+    )
 
 
 def _shorten(config: ConfigDict, size: int) -> None:

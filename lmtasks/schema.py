@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import difflib
 import importlib
 import importlib.util
@@ -258,3 +259,18 @@ def comments() -> dict[str, str]:
         if match := _COMMENT.match(line):
             found[prefix[line.strip()[0]] + match[1]] = match[2]
     return found
+
+
+def typed(cls, section: ConfigDict):
+    """Return the dataclass `cls` with the section's values, tuples for lists; what is
+    None takes the class's own default.
+    """
+    names = {field.name for field in dataclasses.fields(cls)}
+    values = {key: section[key] for key in names & set(section.keys())}
+    return cls(
+        **{
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in values.items()
+            if value is not None
+        }
+    )

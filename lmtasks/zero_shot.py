@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import special
 
 from lmtasks import api
 from lmtasks.data import examples
@@ -63,9 +64,9 @@ def classify(
         found = np.stack(part)
         scores = found[:, entails]
         if against is None:
-            scores = _softmax(scores)
+            scores = special.softmax(scores)
         else:
-            scores = _softmax(found[:, [against, entails]])[:, 1]
+            scores = special.softmax(found[:, [against, entails]], axis=-1)[:, 1]
         said = dict(zip(labels, map(float, scores), strict=True))
         best = labels[int(np.argmax(scores))]
         out.append({"label": best, "score": said[best], "scores": said})
@@ -161,12 +162,6 @@ class _Logits(base.Objective):
         return np.asarray(outputs[0]["log_probs"], np.float64)
 
 
-def _softmax(x: np.ndarray) -> np.ndarray:
-    """Return the softmax over the last axis."""
-    weights = np.exp(x - x.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)
-
-
 def verify(
     loaded: api.Loaded, pairs: Sequence[tuple[str, str]], *, window: int = 3
 ) -> list[dict | None]:
@@ -205,7 +200,7 @@ def verify(
 
 def _best(rows, names, entails: int) -> dict:
     """Return what the window that supports a sentence most says of it."""
-    shares = _softmax(np.stack([found for _, found in rows]))
+    shares = special.softmax(np.stack([found for _, found in rows]), axis=-1)
     at = int(np.argmax(shares[:, entails]))
     (window, text), _ = rows[at]
     return {

@@ -143,19 +143,6 @@ CASES = {
 }
 
 
-def write(folder: pathlib.Path, said: dict) -> pathlib.Path:
-    """Write the checkpoint of one entry of the fixture."""
-    folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(said["config"]))
-    for name, text in said["files"].items():
-        (folder / name).write_text(text, encoding="utf-8")
-    state = values.state("bert", said["shapes"])
-    safetensors.save_file(
-        state, folder / "model.safetensors", metadata={"format": "pt"}
-    )
-    return folder
-
-
 def _wordpiece_files() -> dict[str, str]:
     letters = string.ascii_lowercase
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *".,!?"]
@@ -295,7 +282,7 @@ def fixture() -> dict:
     for name in CASES:
         said = made(name)
         with tempfile.TemporaryDirectory() as folder:
-            found = answers(name, write(pathlib.Path(folder), said))
+            found = answers(name, values.write(pathlib.Path(folder), said))
         out[name] = said | {"answers": found}
     return out
 

@@ -54,19 +54,6 @@ CASES = {
 }
 
 
-def write(folder: pathlib.Path, said: dict) -> pathlib.Path:
-    """Write the checkpoint of one entry of the fixture."""
-    folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(said["config"]))
-    for name, text in said["files"].items():
-        (folder / name).write_text(text, encoding="utf-8")
-    state = values.state("bert", said["shapes"])
-    safetensors.save_file(
-        state, folder / "model.safetensors", metadata={"format": "pt"}
-    )
-    return folder
-
-
 def _bert_files() -> dict[str, str]:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *_WORDS.split()]
     return {
@@ -142,7 +129,7 @@ def fixture() -> dict:
     for name, case in CASES.items():
         said = made(case)
         with tempfile.TemporaryDirectory() as folder:
-            found = answers(write(pathlib.Path(folder), said))
+            found = answers(values.write(pathlib.Path(folder), said))
         out[name] = said | {"answers": found}
     return out
 

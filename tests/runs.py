@@ -13,13 +13,18 @@ import time
 
 import jax
 import numpy as np
+import tiny
 
+from configs import base
+from lmtasks import builder
+from lmtasks import schema
 from lmtasks.cli import main
 from lmtasks.training import begin
 from lmtasks.training import checkpoint
 from lmtasks.training import parallel
 from lmtasks.training import runtime
 from lmtasks.training import workdir
+from lmtasks.training import writing
 
 # Every evaluation and save has a step of its own, and some share one.
 TINY = {
@@ -231,3 +236,16 @@ def signal_at(owner, name, call=1, number=signal.SIGTERM):
         setattr(owner, name, original)
         signal.signal(number, before)
     assert calls[0] >= call, f"{name} was called {calls[0]} times only"
+
+
+def untrained(task, architecture, **changes):
+    """Return an untrained run of a task, in memory."""
+    c = base.finetune()
+    c.task, c.architecture = task, architecture
+    values = TINY | {"tokenizer.kind": "byte", "model.layers": 2}
+    values |= {key.replace("__", "."): value for key, value in changes.items()}
+    for key, value in values.items():
+        schema.override(c, key, str(value))
+    run = builder.build(c)
+    mesh = parallel.make_mesh(parallel.Parallel(), jax.devices()[:1])
+    return writing.Loaded(run, tiny.draw(run.model), 0, mesh)

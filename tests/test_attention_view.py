@@ -15,17 +15,12 @@ import tiny
 import vectors_peer
 from flax import linen as nn
 
-from configs import base
-from lmtasks import builder
-from lmtasks import schema
 from lmtasks.inspection import attention
 from lmtasks.inspection import attention_html
 from lmtasks.inspection import attention_text
 from lmtasks.layers import attention as layers
 from lmtasks.models import layout
 from lmtasks.models import transformer
-from lmtasks.training import parallel
-from lmtasks.training import writing
 
 SINGLE = ("encoder", "decoder", "encoder_decoder")
 
@@ -193,18 +188,7 @@ def test_attention_that_does_not_tell_its_weights_is_named(monkeypatch):
 # Which row is looked at.
 
 
-@functools.cache
-def loaded(task, architecture, **changes):
-    """Return an untrained run of a task, in memory."""
-    c = base.finetune()
-    c.task, c.architecture = task, architecture
-    values = runs.TINY | {"tokenizer.kind": "byte", "model.layers": 2}
-    values |= {key.replace("__", "."): value for key, value in changes.items()}
-    for key, value in values.items():
-        schema.override(c, key, str(value))
-    run = builder.build(c)
-    mesh = parallel.make_mesh(parallel.Parallel(), jax.devices()[:1])
-    return writing.Loaded(run, tiny.draw(run.model), 0, mesh)
+loaded = functools.cache(runs.untrained)
 
 
 def pieces_of(one, row, key="tokens"):

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 import test_reference
+from reference import values
 
 from configs import base
 from lmtasks import api
@@ -58,7 +59,7 @@ def predicted(model, params, made, tokenizer):
 @functools.cache
 def decoded(name, folder):
     """Return our answers to all questions with a decoder."""
-    peer.write(folder, WANTED[name])
+    values.write(folder, WANTED[name])
     _, model, params = test_reference.read(folder)
     made = [
         (choice.make(objectives.Setting("decoder", peer.SIZE, prompt=task.prompt)), one)
@@ -103,7 +104,7 @@ def loaded_from(name, folder, task, labels=()):
     """Return the run of a task on an encoder checkpoint, every tensor taken from it."""
     c = base.finetune()
     c.task, c.architecture, c.data.length = task, "encoder", peer.SIZE
-    c.init, c.data.labels = str(peer.write(folder, WANTED[name])), labels
+    c.init, c.data.labels = str(values.write(folder, WANTED[name])), labels
     run = builder.build(c)
     mesh, notes = parallel.make_mesh(run.parallel), []
     params = imports.params_of(run, mesh, jax.random.key(0), notes.append)
@@ -157,7 +158,7 @@ def test_one_label_alone_is_held_against_its_contradiction(tmp_path_factory):
 @pytest.mark.parametrize("name", peer.CASES)
 def test_the_fixture_is_what_transformers_says(name, tmp_path):
     pytest.importorskip("transformers", reason="the extra [parity] is not installed")
-    found = peer.answers(name, peer.write(tmp_path, WANTED[name]))
+    found = peer.answers(name, values.write(tmp_path, WANTED[name]))
     wanted = WANTED[name]["answers"]
     flat, also = jax.tree.flatten(found), jax.tree.flatten(wanted)
     assert flat[1] == also[1]

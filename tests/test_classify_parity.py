@@ -6,6 +6,7 @@ import json
 import classify_peer as peer
 import jax
 import pytest
+from reference import values
 
 from configs import base
 from lmtasks import api
@@ -30,7 +31,7 @@ def predicted(name, folder):
     case = peer.CASES[name]
     c = base.finetune()
     c.task, c.architecture = "pairs", "encoder"
-    c.init, c.data.length = str(peer.write(folder, WANTED[name])), 38
+    c.init, c.data.length = str(values.write(folder, WANTED[name])), 38
     c.classify.kind = KINDS[case.problem]
     if c.classify.kind != "regression":
         c.data.labels = case.labels
@@ -84,6 +85,6 @@ def test_the_fixture_tells_labels_texts_and_pairs_apart():
 @pytest.mark.parametrize("name", peer.CASES)
 def test_the_fixture_is_what_transformers_says(name, tmp_path):
     pytest.importorskip("transformers", reason="the extra [parity] is not installed")
-    found = peer.answers(peer.write(tmp_path, WANTED[name]))
+    found = peer.answers(values.write(tmp_path, WANTED[name]))
     for row, wanted in zip(found, WANTED[name]["answers"], strict=True):
         assert row == pytest.approx(wanted, rel=1e-5, abs=1e-6)

@@ -6,25 +6,18 @@ import json
 import sys
 
 import checkpoints
-import jax
 import numpy as np
 import pytest
 import runs
 import test_reference
-import tiny
 import vectors_peer
 
-from configs import base
-from lmtasks import builder
-from lmtasks import schema
 from lmtasks import tokenizers
 from lmtasks.data import examples
 from lmtasks.inspection import words
 from lmtasks.models import layout
 from lmtasks.objectives import embed
-from lmtasks.training import parallel
 from lmtasks.training import vectors
-from lmtasks.training import writing
 
 # (task, architecture): what lies under each kind of head.
 CELLS = [
@@ -137,22 +130,9 @@ def test_what_cannot_be_embedded_is_refused(
 # Any run.
 
 
-def loaded(task, architecture, **changes):
-    """Return an untrained run of a task, in memory."""
-    c = base.finetune()
-    c.task, c.architecture = task, architecture
-    values = runs.TINY | {"tokenizer.kind": "byte", "model.layers": 2}
-    values |= {key.replace("__", "."): value for key, value in changes.items()}
-    for key, value in values.items():
-        schema.override(c, key, str(value))
-    run = builder.build(c)
-    mesh = parallel.make_mesh(parallel.Parallel(), jax.devices()[:1])
-    return writing.Loaded(run, tiny.draw(run.model), 0, mesh)
-
-
 @pytest.mark.parametrize("cell", CELLS)
 def test_every_run_embeds_each_text_by_what_lies_under_its_head(cell):
-    one = loaded(*cell)
+    one = runs.untrained(*cell)
     found, counts = vectors.embed_texts(one, TEXTS, PLAIN)
     assert found.shape == (4, 16) and counts == {"cut": 0, "tokens_cut": 0}
     assert np.array_equal(found[0], found[3])
@@ -173,28 +153,28 @@ def test_every_run_embeds_each_text_by_what_lies_under_its_head(cell):
 
 
 def test_the_batch_size_changes_no_vector():
-    many, _ = vectors.embed_texts(loaded(*CELLS[0]), TEXTS, PLAIN)
-    one, _ = vectors.embed_texts(loaded(*CELLS[0], eval__batch_size=1), TEXTS, PLAIN)
+    many, _ = vectors.embed_texts(runs.untrained(*CELLS[0]), TEXTS, PLAIN)
+    one, _ = vectors.embed_texts(runs.untrained(*CELLS[0], eval__batch_size=1), TEXTS, PLAIN)
     np.testing.assert_allclose(many, one, atol=1e-5)
 
 
 def test_a_scanned_model_has_the_same_vectors():
-    plain = loaded(*CELLS[0])
-    scanned = loaded(*CELLS[0], model__scan_layers=True)
+    plain = runs.untrained(*CELLS[0])
+    scanned = runs.untrained(*CELLS[0], model__scan_layers=True)
     scanned = dataclasses.replace(scanned, params=layout.stack_layers(plain.params))
     found = [vectors.embed_texts(one, TEXTS, PLAIN)[0] for one in (plain, scanned)]
     np.testing.assert_allclose(*found, atol=1e-5)
 
 
 def test_a_text_that_data_on_long_would_skip_has_its_vector():
-    one = loaded(*CELLS[0], data__on_long="skip", data__length=8)
+    one = runs.untrained(*CELLS[0], data__on_long="skip", data__length=8)
     found, counts = vectors.embed_texts(one, TEXTS, PLAIN)
     assert found.shape == (4, 16) and counts == {"cut": 1, "tokens_cut": 7}
 
 
 def test_an_empty_text_is_refused_by_its_number():
     with pytest.raises(ValueError, match="text 2 is empty"):
-        vectors.embed_texts(loaded(*CELLS[0]), ["a", " "], PLAIN)
+        vectors.embed_texts(runs.untrained(*CELLS[0]), ["a", " "], PLAIN)
 
 
 # Words.

@@ -82,9 +82,3 @@ def test_one_part_of_the_text_is_kept_once_with_its_best_score():
     ]
     assert span_search.merged(found, 2) == [found[2], found[1]]
     assert span_search.merged(found, 9) == [found[2], found[1], found[3]]
-
-
-def test_shares_are_a_softmax_that_does_not_overflow():
-    assert span_search.shares([]) == []
-    found = span_search.shares([1000.0, 1000.0, -1000.0])
-    assert found == pytest.approx([0.5, 0.5, 0.0])

@@ -23,7 +23,7 @@ from reference import values
 
 FIXTURE = HERE / "fixtures" / "vectors.npz"
 # Plain, one layer for all, grouped heads, a window, relative positions and two stacks.
-CASES = ("bert", "albert", "llama", "mistral", "gemma2", "t5", "bart")
+CASES = ("bert", "albert", "llama", "mistral", "gemma2", "t5", "bart", "deberta")
 SIDES = {
     "attentions": "own",
     "encoder_attentions": "encoder",

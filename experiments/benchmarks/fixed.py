@@ -7,6 +7,7 @@ import numpy as np
 from experiments.benchmarks import cases
 from experiments.benchmarks import real
 from lmtasks import builder
+from lmtasks import schema
 from lmtasks.data import pack
 from lmtasks.models import flops
 from lmtasks.models import model as models
@@ -50,8 +51,8 @@ def build(case: cases.Case, dtype: str) -> builder.Run:
             objective.classes,
         ),
         data=None,
-        optim=builder.typed(optimizers.Optim, config.optim),
-        parallel=builder.typed(parallel.Parallel, config.parallel),
+        optim=schema.typed(optimizers.Optim, config.optim),
+        parallel=schema.typed(parallel.Parallel, config.parallel),
         decode=None,
     )
 

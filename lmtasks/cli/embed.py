@@ -36,11 +36,11 @@ def main(argv: list[str]) -> int:
         )
     texts = _texts(source)
     from lmtasks import api
-    from lmtasks import builder
+    from lmtasks import schema
     from lmtasks.objectives import embed
     from lmtasks.training import vectors
 
-    options = builder.typed(embed.Options, config.embed)
+    options = schema.typed(embed.Options, config.embed)
     loaded = api.load(folder, common.step_of(folder, fv.step), config)
     found, counts = vectors.embed_texts(loaded, texts, options)
     with open(output, "wb") as out:

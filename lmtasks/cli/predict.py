@@ -6,7 +6,6 @@ import json
 import pathlib
 import sys
 
-from lmtasks import schema
 from lmtasks.cli import common
 from lmtasks.cli import rows as lines
 
@@ -26,7 +25,6 @@ run trained on NLI choose among classes it was never trained on.
     lmtasks predict --workdir=runs/sst2 --input=rows.jsonl --output=answers.jsonl
     lmtasks predict --workdir=runs/ner --input=posts.txt --format=text --html=posts.html
 """
-FORMATS = ("jsonl", "text")
 
 
 def main(argv: list[str]) -> int:
@@ -83,8 +81,7 @@ def _zero_shot(loaded, given, fv) -> list[dict | None]:
 
 def _check(fv) -> None:
     """Raise ValueError for flags that only fail after the work is done."""
-    if fv.format is not None and fv.format not in FORMATS:
-        raise ValueError(schema.unknown("--format", fv.format, FORMATS))
+    lines.check_format(fv.format)
     if fv.html is not None and not pathlib.Path(fv.html).absolute().parent.is_dir():
         raise ValueError(f"--html={fv.html}: there is no such folder; make it first")
 

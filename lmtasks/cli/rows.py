@@ -6,6 +6,8 @@ import contextlib
 import json
 import sys
 
+from lmtasks import schema
+
 
 def read_rows(stream, name: str, field: str) -> list[dict | None]:
     """Return a row per line: json objects, or {field: line} for plain text.
@@ -45,6 +47,15 @@ def read_input(path: str, field: str) -> list[dict | None]:
         raise ValueError(f"--input={path}: there is no such file") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"--input={path}: not valid utf-8 ({error})") from None
+
+
+FORMATS = ("jsonl", "text")
+
+
+def check_format(name: str | None) -> None:
+    """Raise ValueError unless --format is one of FORMATS or not given."""
+    if name is not None and name not in FORMATS:
+        raise ValueError(schema.unknown("--format", name, FORMATS))
 
 
 def open_output(path: str | None):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-from lmtasks import schema
 from lmtasks.cli import common
 from lmtasks.cli import rows as lines
 
@@ -27,7 +26,6 @@ window and the likeliest label there; "support" is the least of an answer's sent
 
     lmtasks verify --workdir=runs/snli --input=answers.jsonl --format=text
 """
-FORMATS = ("jsonl", "text")
 
 
 def main(argv: list[str]) -> int:
@@ -35,8 +33,7 @@ def main(argv: list[str]) -> int:
     more = {"window": "sentences read together", "format": "jsonl or text"}
     fv, config, folder = common.used_run(argv, USAGE, **more)
     source = common.required(fv, "input")
-    if fv.format is not None and fv.format not in FORMATS:
-        raise ValueError(schema.unknown("--format", fv.format, FORMATS))
+    lines.check_format(fv.format)
     window = _window(fv.window)
     rows = lines.read_input(source, "answer")
     pairs = [_pair(row, source, n) for n, row in enumerate(rows, 1) if row is not None]

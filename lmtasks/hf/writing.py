@@ -46,7 +46,8 @@ class Export:
     Attributes:
         family, kind: that and as which model_type.
         model: its shape and head.
-        labels: names of its classes.
+        labels: names of its classes. problem: transformers' problem_type where it is
+            not the usual single label.
         dtype: of the numbers, one of DTYPES.
         base: config.json the model was imported with, or {}.
         shard: largest file of weights in bytes.
@@ -56,6 +57,7 @@ class Export:
     kind: str
     model: models.Model
     labels: tuple[str, ...] = ()
+    problem: str = ""
     dtype: str = "float32"
     base: Mapping = dataclasses.field(default_factory=dict)
     shard: int = 5 * 10**9
@@ -81,6 +83,10 @@ def config_of(export: Export) -> dict:
         labels = export.labels or tuple(f"LABEL_{i}" for i in range(count))
         values["id2label"] = {str(i): name for i, name in enumerate(labels)}
         values["label2id"] = {name: i for i, name in enumerate(labels)}
+        if values.get("problem_type", "single_label_classification") != export.problem:
+            values.pop("problem_type", None)
+        if export.problem:
+            values["problem_type"] = export.problem
     return values
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib import figure
+from sklearn import preprocessing
 
 from lmtasks.tokenizers import base as tokenizers
 from lmtasks.types import Params
@@ -54,8 +55,8 @@ def nearest(
 
     Left out are the word's own pieces, special tokens, and rows that no piece has.
     """
-    rows = _unit(np.asarray(table[: tokenizer.size], np.float64))
-    cosines = rows @ _unit(word.vector[None])[0]
+    rows = preprocessing.normalize(np.asarray(table[: tokenizer.size], np.float64))
+    cosines = rows @ preprocessing.normalize(word.vector[None])[0]
     cosines[[i for i in {*word.ids, *tokenizer.special_ids} if i < len(rows)]] = -np.inf
     best = np.argsort(-cosines, kind="stable")[:count]
     return [
@@ -63,11 +64,6 @@ def nearest(
         for i in best
         if np.isfinite(cosines[i])
     ]
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.maximum(lengths, 1e-12)
 
 
 def plane(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

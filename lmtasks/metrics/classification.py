@@ -149,3 +149,7 @@ def _several(pairs) -> bool:
 def _set(label) -> frozenset[str]:
     """Return the names of a label: none, one, or several."""
     return frozenset((label,) if isinstance(label, str) else label or ())
+
+
+# What a task with one class for a text is scored by.
+METRICS = (accuracy, precision_recall_f1, calibration)

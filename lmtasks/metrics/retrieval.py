@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
+from sklearn import preprocessing
 
 from lmtasks.data import examples
 from lmtasks.metrics import inputs
@@ -79,19 +80,16 @@ def _pair(i: int, example) -> examples.Pair:
 def _ranks(predictions, scored, known: list[int], vectors: dict) -> np.ndarray:
     """Return the rank of the right candidate for each known example, from 1."""
     place = {text: k for k, text in enumerate(vectors)}
-    candidates = _unit(np.array(list(vectors.values()), np.float64))
+    candidates = preprocessing.normalize(np.array(list(vectors.values()), np.float64))
     ranks = []
     for at in range(0, len(known), BLOCK):
         part = known[at : at + BLOCK]
-        queries = _unit(np.array([predictions[i]["vector"] for i in part]))
+        queries = preprocessing.normalize(
+            np.array([predictions[i]["vector"] for i in part])
+        )
         cosines = queries @ candidates.T
         right = [place[scored[i].second] for i in part]
         mine = cosines[np.arange(len(part)), right]
         # The right one is as good as itself: what is at least as good is its rank.
         ranks.append(np.sum(cosines >= mine[:, None], axis=1))
     return np.concatenate(ranks)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(lengths, 1e-12)

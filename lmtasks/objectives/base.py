@@ -144,6 +144,10 @@ class Objective:
         words = example.text[:48].rsplit(None, 1)[0] if len(example.text) > 48 else ""
         return dataclasses.replace(example, text=words or example.text[:24])
 
+    def form(self, example) -> dict:
+        """Return the keys of an answer that metrics may ask for, with any values."""
+        return {}
+
     def report(self, totals, examples) -> dict[str, float]:
         """Return metrics of the summed losses; the task's metrics say the rest."""
         return {}

@@ -7,6 +7,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import special
 
 from lmtasks import losses
 from lmtasks.data import examples
@@ -47,7 +48,7 @@ def _chosen(example: examples.Choice, scores: np.ndarray) -> dict:
     """Return {"choice", "text", "scores"}; the first of equal options is chosen."""
     best = int(np.argmax(scores))
     text = example.options[best]
-    return {"choice": best, "text": text, "scores": options.shares(scores)}
+    return {"choice": best, "text": text, "scores": special.softmax(scores).tolist()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -219,6 +220,10 @@ class ChoiceWords(base.Objective):
     def predict(self, model, params, batch, rng=None, tables=None):
         """Return {"values": float32[B, A] log-likelihoods, "numbers": int32[B, A]}."""
         return options.log_probs(model, params, batch)
+
+    def form(self, example) -> dict:
+        """Return the choice that acc_norm is measured by."""
+        return {"choice_norm": 0}
 
     def answer(self, outputs, example, tokenizer) -> dict:
         """Return {"choice", "text", "scores", "choice_norm", "log_probs"}.

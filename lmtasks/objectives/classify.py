@@ -215,6 +215,10 @@ class ClassifyHead(base.Objective):
             z_loss=self.setting.z_loss if train else 0.0,
         )
 
+    def form(self, example) -> dict:
+        """Return scores, which calibration is measured by."""
+        return words.form(self.setting.labels) if self.kind == "single" else {}
+
     def report(self, totals, examples) -> dict[str, float]:
         """Return the error of a regression in the units of its numbers."""
         if self.kind != "regression":

@@ -83,9 +83,3 @@ def totals(outputs: dict, count: int) -> tuple[np.ndarray, np.ndarray]:
     mine = np.asarray(outputs["numbers"]) == np.arange(1, count + 1)[:, None]
     values = np.where(mine, np.asarray(outputs["values"], np.float64), 0.0)
     return values.sum(axis=1), mine.sum(axis=1)
-
-
-def shares(scores: np.ndarray) -> list[float]:
-    """Return the softmax of scores in nats, as plain numbers."""
-    weights = np.exp(scores - scores.max())
-    return [float(share) for share in weights / weights.sum()]

@@ -7,6 +7,7 @@ import math
 
 import jax.numpy as jnp
 import numpy as np
+from scipy import special
 
 from lmtasks import losses
 from lmtasks.objectives import base
@@ -134,6 +135,10 @@ class Span(base.Objective):
         logits = model.apply(params, batch).astype(jnp.float32)
         return {"starts": logits[..., 0], "ends": logits[..., 1]}
 
+    def form(self, example) -> dict:
+        """Return the scores that a threshold is found by."""
+        return {"null_score": 0.0, "span_score": None, "n_best": []}
+
     def answer(self, outputs, example, tokenizer) -> dict:
         """Return {"text", "start", "end", "score", "null_score", "span_score", "n_best"}.
 
@@ -155,7 +160,7 @@ class Span(base.Objective):
             ranked = span_search.merged([*kept, nothing], len(kept) + 1)
             if kept and null - best > self.options.no_answer:
                 chosen = nothing
-        shares = span_search.shares([one.score for one in ranked])
+        shares = special.softmax([one.score for one in ranked]).tolist()
         n_best = [
             _said(example.context, one, share)
             for one, share in zip(ranked, shares, strict=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -72,12 +71,3 @@ def merged(found: Iterable[Found], count: int) -> list[Found]:
             best[one.start, one.end] = one
     ranked = sorted(best.values(), key=lambda one: (-one.score, one.start, one.end))
     return ranked[:count]
-
-
-def shares(scores: Sequence[float]) -> list[float]:
-    """Return the softmax of scores as floats; [] of none."""
-    if not len(scores):
-        return []
-    x = np.asarray(scores, np.float64)
-    x = np.exp(x - x.max())
-    return [float(p) for p in x / x.sum()]

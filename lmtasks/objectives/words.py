@@ -34,6 +34,11 @@ def ranked(labels, probabilities) -> dict:
     return {"label": labels[best], "score": scores[labels[best]], "scores": scores}
 
 
+def form(labels: tuple[str, ...]) -> dict:
+    """Return the scores of a prediction that knows nothing."""
+    return {"scores": dict.fromkeys(labels, 1 / len(labels))}
+
+
 @dataclasses.dataclass(frozen=True)
 class ClassifyWords(base.Objective):
     """The label whose words are most likely after the prompt.
@@ -103,6 +108,10 @@ class ClassifyWords(base.Objective):
             plain = (batch["weights"] > 0).astype(jnp.float32)
             batch = {**batch, "weights": plain}
         return base.token_loss(self.setting, apply, params, batch, rng)
+
+    def form(self, example) -> dict:
+        """Return scores, which calibration is measured by."""
+        return form(self.setting.labels)
 
     def predict(self, model, params, batch, rng=None, tables=None):
         """Return {"log_probs": float32[B, C]}: of each label given the prompt."""

@@ -30,11 +30,7 @@ TASK = base.Task(
     ),
     example=example,
     kind=examples.Labelled,
-    metrics=(
-        classification.accuracy,
-        classification.precision_recall_f1,
-        classification.calibration,
-    ),
+    metrics=classification.METRICS,
     prompt="Article: {text} Topic:",
     labels=LABELS,
     objective="classify",

@@ -30,11 +30,7 @@ TASK = base.Task(
     ),
     example=example,
     kind=examples.Labelled,
-    metrics=(
-        classification.accuracy,
-        classification.precision_recall_f1,
-        classification.calibration,
-    ),
+    metrics=classification.METRICS,
     prompt="{pair} Question: {text}? Answer:",
     labels=LABELS,
     objective="classify",

@@ -45,11 +45,7 @@ TASK = base.Task(
     source=sources.Source(),
     example=example,
     kind=examples.Labelled,
-    metrics=(
-        classification.accuracy,
-        classification.precision_recall_f1,
-        classification.calibration,
-    ),
+    metrics=classification.METRICS,
     prompt="Text: {text} Class:",
     parse=parse,
     objective="classify",

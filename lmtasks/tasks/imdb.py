@@ -45,11 +45,7 @@ TASK = base.Task(
     ),
     example=example,
     kind=examples.Labelled,
-    metrics=(
-        classification.accuracy,
-        classification.precision_recall_f1,
-        classification.calibration,
-    ),
+    metrics=classification.METRICS,
     prompt="Review: {text} Sentiment:",
     labels=LABELS,
     objective="classify",

@@ -43,11 +43,7 @@ TASK = base.Task(
     ),
     example=example,
     kind=examples.Labelled,
-    metrics=(
-        classification.accuracy,
-        classification.precision_recall_f1,
-        classification.calibration,
-    ),
+    metrics=classification.METRICS,
     prompt="Premise: {text} Hypothesis: {pair} Relation:",
     labels=LABELS,
     objective="classify",

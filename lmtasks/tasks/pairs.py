@@ -30,11 +30,7 @@ TASK = base.Task(
     source=sources.Source(),
     example=example,
     kind=examples.Labelled,
-    metrics=(
-        classification.accuracy,
-        classification.precision_recall_f1,
-        classification.calibration,
-    ),
+    metrics=classification.METRICS,
     prompt="First: {text} Second: {pair} Relation:",
     parse=single.parse,
     objective="classify",

@@ -25,11 +25,7 @@ TASK = base.Task(
     ),
     example=example,
     kind=examples.Labelled,
-    metrics=(
-        classification.accuracy,
-        classification.precision_recall_f1,
-        classification.calibration,
-    ),
+    metrics=classification.METRICS,
     prompt="Question: {text} Sentence: {pair} Relation:",
     labels=LABELS,
     objective="classify",

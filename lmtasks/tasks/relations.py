@@ -95,12 +95,7 @@ TASK = base.Task(
     source=sources.Source(),
     example=example,
     kind=examples.Labelled,
-    metrics=(
-        relation_f1,
-        classification.accuracy,
-        classification.precision_recall_f1,
-        classification.calibration,
-    ),
+    metrics=(relation_f1, *classification.METRICS),
     prompt="Text: {text} Relation of [E1] to [E2]:",
     objective="classify",
     samples=(

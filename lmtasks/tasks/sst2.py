@@ -26,12 +26,7 @@ TASK = base.Task(
     ),
     example=example,
     kind=examples.Labelled,
-    metrics=(
-        classification.accuracy,
-        classification.precision_recall_f1,
-        classification.mcc,
-        classification.calibration,
-    ),
+    metrics=(*classification.METRICS, classification.mcc),
     prompt="Review: {text} Sentiment:",
     labels=LABELS,
     objective="classify",

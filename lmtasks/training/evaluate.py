@@ -177,7 +177,8 @@ class Evaluator:
             totals = dict.fromkeys(jax.eval_shape(self._sums, params, batch), (0.0, 1))
         parsed = None
         if split.queries is not None and self.run.task.metrics:
-            parsed = [self.parsed(None, e) for e in split.queries.examples]
+            form = self.run.objective.form
+            parsed = [self.parsed(None, e) | form(e) for e in split.queries.examples]
         return sorted(self._report(totals, split, parsed))
 
     def _report(self, totals: dict, split: Split, parsed: list | None) -> dict:

@@ -24,6 +24,9 @@ from lmtasks.training import parallel
 from lmtasks.training import workdir
 from lmtasks.types import Params
 
+# What transformers calls classify.kind; a single label is what it assumes.
+PROBLEMS = {"multi": "multi_label_classification", "regression": "regression"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -52,6 +55,11 @@ def plan(run: builder.Run, folder: str, options: Options) -> writing.Export:
             f"soft.kind={run.config.soft.kind!r}: a checkpoint directory has no place "
             "for trained vectors before the text; keep the work directory"
         )
+    if run.config.objective == "rtd":
+        raise ValueError(
+            "objective='rtd' judges every token, which no class of transformers with "
+            "this head does; tune the run on a task (init) and export that"
+        )
     origin = pathlib.Path(folder) / imports.ORIGIN
     base, about = _json(origin / "config.json"), _json(origin / "import.json")
     dtype = _known_dtype(options.dtype or about.get("dtype", "float32"))
@@ -70,6 +78,7 @@ def plan(run: builder.Run, folder: str, options: Options) -> writing.Export:
         kind=kind,
         model=run.model.for_decoding(),
         labels=run.task.labels if run.model.head in ("classify", "tag") else (),
+        problem=PROBLEMS.get(run.config.classify.kind, ""),
         dtype=dtype,
         base=base if base.get("model_type") == kind else {},
         shard=options.shard,

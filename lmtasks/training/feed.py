@@ -106,7 +106,7 @@ def _stream(run: builder.Run, records):
 
 def _rows(run: builder.Run, records):
     example_of, changed = run.task.example, ""
-    options = builder.typed(augment.Options, run.config.augment)
+    options = schema.typed(augment.Options, run.config.augment)
     if options.copies:
         filler = masked.filler_of(options.model) if options.fill else None
         records, example_of = augment.wrap(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
 import zlib
 
 import numpy as np
+from safetensors import numpy as safetensors
 
 from reference import cases
 
@@ -72,3 +75,17 @@ def batch(types: int, sources: bool) -> dict[str, np.ndarray]:
     if sources:
         out["source"], out["source_positions"] = side(cases.SOURCES)
     return out
+
+
+def write(folder: pathlib.Path, said: dict) -> pathlib.Path:
+    """Write a checkpoint of BERT's kind: said are config, files and shapes."""
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(said["config"]))
+    for name, text in said["files"].items():
+        (folder / name).write_text(text, encoding="utf-8")
+    safetensors.save_file(
+        state("bert", said["shapes"]),
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    return folder
