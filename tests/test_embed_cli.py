@@ -154,7 +154,9 @@ def test_every_run_embeds_each_text_by_what_lies_under_its_head(cell):
 
 def test_the_batch_size_changes_no_vector():
     many, _ = vectors.embed_texts(runs.untrained(*CELLS[0]), TEXTS, PLAIN)
-    one, _ = vectors.embed_texts(runs.untrained(*CELLS[0], eval__batch_size=1), TEXTS, PLAIN)
+    one, _ = vectors.embed_texts(
+        runs.untrained(*CELLS[0], eval__batch_size=1), TEXTS, PLAIN
+    )
     np.testing.assert_allclose(many, one, atol=1e-5)
 
 

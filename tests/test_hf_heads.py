@@ -1,12 +1,19 @@
 """Runs that start from a checkpoint: which heads they take, and where arrays go."""
 
+import json
+
 import checkpoints
 import jax
 import numpy as np
+import pytest
+import runs
 
 from configs import base
 from lmtasks import builder
+from lmtasks import pretrained
+from lmtasks.hf import writing
 from lmtasks.models import layout
+from lmtasks.training import exports
 from lmtasks.training import imports
 from lmtasks.training import masks
 from lmtasks.training import parallel
@@ -99,3 +106,54 @@ def test_parameters_sharded_over_devices_are_the_same(tmp_path):
         assert any(parts[p] < x.size for p, x in found.items())
         checkpoints.same({p: np.asarray(x) for p, x in found.items()},
              {p: np.asarray(x) for p, x in masks.flat(plain).items()})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "objective"),
+    [
+        ("bert", "text", "mlm"),
+        ("bert-classify", "classification", "classify"),
+        ("bert-tag", "tagging", "tag"),
+        ("bert-span", "extractive_qa", "span"),
+    ],
+)
+def test_an_imported_encoder_has_the_task_of_its_head(name, task, objective, tmp_path):
+    folder = checkpoints.write(name, tmp_path)
+    checkpoints.write_vocab(folder)
+    config = pretrained.config_for(str(folder))
+    config.init = str(folder)
+    run = builder.build(config)
+    assert (run.config.task, run.config.objective) == (task, objective)
+    notes = []
+    mesh = parallel.make_mesh(run.parallel)
+    imports.params_of(run, mesh, jax.random.key(0), notes.append)
+    assert fresh(notes) == []
+
+
+@pytest.mark.parametrize(
+    ("problem", "kind", "classes"),
+    [("multi_label_classification", "multi", 3), ("regression", "regression", 1)],
+)
+def test_what_the_labels_are_comes_in_and_goes_out(problem, kind, classes, tmp_path):
+    folder = checkpoints.write("bert-classify", tmp_path)
+    checkpoints.write_vocab(folder)
+    values = json.loads((folder / "config.json").read_text()) | {
+        "problem_type": problem
+    }
+    if kind == "regression":
+        values |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+    (folder / "config.json").write_text(json.dumps(values))
+    config = pretrained.config_for(str(folder))
+    assert config.classify.kind == kind
+    config.init = str(folder)
+    run = builder.build(config)
+    assert run.model.classes == classes
+    found = exports.plan(run, str(tmp_path / "nowhere"), exports.Options())
+    written = writing.config_of(found)
+    assert written["problem_type"] == problem and len(written["id2label"]) == classes
+
+
+def test_a_judge_of_every_token_is_not_exported_as_something_else():
+    run = runs.untrained("toy_text", "encoder", objective="rtd").run
+    with pytest.raises(ValueError, match="objective='rtd' judges every token"):
+        exports.plan(run, "nowhere", exports.Options())
