@@ -75,7 +75,18 @@ def train(config: ConfigDict, folder: str) -> Outcome:
         ValueError: a config, file or work directory that cannot work, or a loss that
             is no longer finite.
     """
+    new = not pathlib.Path(folder).exists()
     path = workdir.open_new(folder)
+    try:
+        return _train(config, folder, path)
+    except ValueError:
+        if new:  # nothing is left of a run that cannot begin
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def _train(config: ConfigDict, folder: str, path: pathlib.Path) -> Outcome:
     workdir.check_tokenizer(path, config)
     runtime.enable_compile_cache()
     runtime.keep_memory()

@@ -63,7 +63,9 @@ def prompt_of(example: examples.Example) -> str:
         return "\n".join(turn.text for turn in asked)
     if isinstance(example, examples.Tagged):
         return example.text or " ".join(example.words)
-    keys = ("question", "context", "text", "pair", "first", "second")
+    if isinstance(example, examples.Span):  # its end is what a line shows
+        return f"{example.context}\n{example.question}"
+    keys = ("context", "text", "pair", "first", "second")
     parts = [getattr(example, key, None) for key in keys]
     return "\n".join(
         part for part in [*parts, *getattr(example, "options", ())] if part
