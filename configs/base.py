@@ -55,6 +55,15 @@ def base() -> ConfigDict:
     c.loss.label_smoothing = 0.0  # mass spread over all classes, training only
     c.loss.z_loss = 0.0  # factor of (log Z)^2, training only
 
+    training(c)
+    watching(c)
+    c.decode = decode()
+    c.lock()
+    return c
+
+
+def training(c: ConfigDict) -> None:
+    """Add the keys of what is trained, and how."""
     c.train = ConfigDict()
     c.train.steps = 1000  # updates
     c.train.batch_size = 32  # rows of a step, over all devices
@@ -94,6 +103,9 @@ def base() -> ConfigDict:
     c.optim.eps = 1e-8  # Adam
     c.optim.momentum = 0.9  # SGD, Muon
 
+
+def watching(c: ConfigDict) -> None:
+    """Add the keys of evaluation, logs, checkpoints and devices."""
     c.eval = ConfigDict()
     c.eval.every = 200  # steps; 0 = only at the end
     c.eval.split = "validation"  # split that is evaluated
@@ -105,8 +117,6 @@ def base() -> ConfigDict:
     c.eval.best = ""  # metric for checkpoint.keep_best and patience; "" = loss
     c.eval.mode = "min"  # min | max: which `best` is better
     c.eval.patience = 0  # evaluations without a better one before stopping; 0 = off
-
-    c.decode = decode()
 
     c.log = ConfigDict()
     c.log.every = 20  # steps
@@ -125,8 +135,6 @@ def base() -> ConfigDict:
     c.parallel.sequence = 1  # length in parts
     c.parallel.tensor = 1  # heads and hidden widths in parts
     c.parallel.mode = "jit"  # jit | pmap (data parallel only)
-    c.lock()
-    return c
 
 
 def understanding(c: ConfigDict) -> None:
@@ -258,6 +266,12 @@ def model() -> ConfigDict:
     m.remat = text()  # "" | full | dots: recomputed in the backward pass
     m.dtype = text()  # float32 | bfloat16, of activations and matmuls
 
+    layer_parts(m)
+    return m
+
+
+def layer_parts(m: ConfigDict) -> None:
+    """Add the keys of attention, norms and positions."""
     m.attention = ConfigDict()
     m.attention.heads = integer()  # N
     m.attention.kv_heads = integer()  # K; 0 = heads
@@ -292,7 +306,6 @@ def model() -> ConfigDict:
     m.positions.scaled = many()  # which layers are scaled, cycled
     m.positions.buckets = integer()  # of relative distances
     m.positions.distance = integer()  # largest relative distance
-    return m
 
 
 def pretrain() -> ConfigDict:

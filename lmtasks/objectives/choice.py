@@ -20,8 +20,6 @@ from lmtasks.objectives import options
 from lmtasks.objectives import words
 from lmtasks.types import Features
 
-# What a logit that is not there counts as; finite, so that no gradient is nan.
-_NOWHERE = -1e30
 # The prompt without its question, where the task's ends with nothing of its own.
 _BARE = "Answer:"
 
@@ -106,7 +104,7 @@ class ChoiceHead(base.Objective):
         targets = losses.gather_at(batch["targets"], batch.get("at"))
         right = there & (targets > 0)
         known = jnp.any(right, axis=1)
-        logits = jnp.where(there, logits, _NOWHERE)
+        logits = jnp.where(there, logits, losses.BIG_NEGATIVE)
         log_z = jax.nn.logsumexp(logits, axis=1)
         picked = jnp.sum(jnp.where(right, logits, 0.0), axis=1)
         each = log_z - picked

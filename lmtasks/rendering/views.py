@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from scipy import special
+
 from lmtasks.data import examples
 from lmtasks.rendering import blocks
 
@@ -112,10 +114,8 @@ def _choice(example, answer: Mapping) -> blocks.View:
     scores = [float(score) for score in answer.get("scores", ())]
     options, best = example.options[: len(scores)], answer["choice"]
     shares = scores
-    if not _are_probabilities(scores):
-        top = max(scores, default=0.0)
-        weights = [math.exp(score - top) for score in scores]
-        shares = [weight / sum(weights) for weight in weights]
+    if scores and not _are_probabilities(scores):
+        shares = special.softmax(scores).tolist()
     bars = tuple(
         (blocks.share(p), blocks.number(scores[i]), blocks.cleaned(option), i == best)
         for i, (p, option) in enumerate(zip(shares, options, strict=True))

