@@ -8,8 +8,6 @@ import re
 from collections.abc import Mapping
 from collections.abc import Sequence
 
-from scipy import special
-
 from lmtasks.data import examples
 from lmtasks.rendering import blocks
 
@@ -115,7 +113,9 @@ def _choice(example, answer: Mapping) -> blocks.View:
     options, best = example.options[: len(scores)], answer["choice"]
     shares = scores
     if scores and not _are_probabilities(scores):
-        shares = special.softmax(scores).tolist()
+        top = max(scores)  # of scores that may be nan, which a library warns of
+        weights = [math.exp(score - top) for score in scores]
+        shares = [weight / sum(weights) for weight in weights]
     bars = tuple(
         (blocks.share(p), blocks.number(scores[i]), blocks.cleaned(option), i == best)
         for i, (p, option) in enumerate(zip(shares, options, strict=True))
