@@ -26,6 +26,9 @@ import texts
 import understanding
 
 HERE = pathlib.Path(__file__).parent
+# Pages of 2 MB for the buffers of a step: the same numbers, about a fifth sooner on
+# Linux where such pages are given on request.
+PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 SEEDS = (0, 1, 2)
 FAMILIES = ("shakespeare", "lm", "stories", *understanding.FAMILIES)
 
@@ -123,7 +126,10 @@ def run(name: str, about: dict, places: dict[str, str], work: pathlib.Path) -> d
         started = time.perf_counter()
         with open(f"{work}.log", "a") as log:
             subprocess.run(
-                [sys.executable, "-m", "lmtasks", *real], check=True, stdout=log
+                [sys.executable, "-m", "lmtasks", *real],
+                check=True,
+                stdout=log,
+                env=PAGES | os.environ,
             )
         seconds.append(round(time.perf_counter() - started, 1))
         if "tune" in about and "--split=validation" in command:

@@ -39,6 +39,7 @@ def shape(layers: int, width: int, heads: int, mlp: int) -> TransformerConfig:
 
 PRESETS = {
     "tiny": shape(2, 128, 2, 192),
+    "mini": shape(4, 256, 4, 512),
     "base": shape(22, 768, 12, 1152),
     "large": shape(28, 1024, 16, 2624),
 }
