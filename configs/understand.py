@@ -8,8 +8,8 @@ parameters and tokenizer a run begins with: text,encoder pretrains a masked lang
 model, understand:sick,encoder,runs/mlm tunes it. Four layers of width 256 with four
 heads (modernbert, llama and t5 /mini). Made for two CPU cores, about two minutes a run.
 
-Of 30% hidden tokens a pre-norm encoder with rotary positions learns in 150 steps what
-bert/mini of 15% has learned after 1,000 of twice the rows; so it is the encoder here.
+The encoder has its norms before the sublayers and rotary positions: from so little text
+it learns to fill masks, where bert/mini hardly leaves the words' frequencies.
 """
 
 from configs import base
@@ -17,14 +17,16 @@ from configs import base
 # task -> (steps, tokens in a row, rows of a step, metric of the best step).
 TASKS = {
     "text": (2500, 128, 16, ""),
-    "ud_ewt": (500, 128, 16, "token_accuracy"),
-    "wnut17": (400, 128, 16, "strict_f1"),
-    "sts": (400, 128, 16, "spearman"),
-    "xquad": (300, 256, 8, "f1"),
-    "subjqa": (400, 256, 8, "f1"),
-    "adversarial_qa": (250, 256, 8, "f1"),
+    "ud_ewt": (400, 128, 16, "token_accuracy"),
+    "wnut17": (300, 128, 16, "strict_f1"),
+    "sts": (300, 128, 16, "spearman"),
+    "xquad": (250, 256, 8, "f1"),
+    "subjqa": (300, 256, 8, "f1"),
+    "adversarial_qa": (200, 256, 8, "f1"),
+    "banking77": (400, 128, 16, "accuracy"),
+    "rte": (200, 128, 16, "accuracy"),
 }
-CLASSES = (400, 128, 16, "accuracy")
+CLASSES = (300, 128, 16, "accuracy")
 
 
 def get_config(argument="sst2,encoder"):
@@ -42,7 +44,7 @@ def get_config(argument="sst2,encoder"):
     c.model.dropout = 0.1 if task == "text" else 0.2
     c.span.stride = length // 2
     c.train.steps, c.train.batch_size = steps, rows
-    c.optim.learning_rate, c.optim.warmup_steps = 5e-4, 60
+    c.optim.learning_rate, c.optim.warmup_steps = 1e-3, 60
     if task == "text":
         c.optim.learning_rate, c.optim.warmup_steps = 2e-3, 60
         c.mlm.rate = 0.3
