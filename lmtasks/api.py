@@ -15,6 +15,7 @@ from lmtasks.data import examples
 from lmtasks.data import features
 from lmtasks.decode import score as scoring
 from lmtasks.objectives import generate as generating
+from lmtasks.tasks import base
 from lmtasks.training import evaluate as evaluating
 from lmtasks.training import loop
 from lmtasks.training import masked
@@ -168,9 +169,19 @@ class _Likelihood:
         return {"log_prob": total, "tokens": len(each), "token_log_probs": each}
 
 
-def evaluate(loaded: Loaded, split: str) -> tuple[dict[str, float], list]:
-    """Return ({metric: value}, predictions) of a split; see `lmtasks eval`."""
+def evaluate(
+    loaded: Loaded, split: str, metrics: Sequence[base.Metric] = ()
+) -> tuple[dict[str, float], list]:
+    """Return ({metric: value}, predictions) of a split; see `lmtasks eval`.
+
+    Args:
+        loaded: the run.
+        split: its task's split.
+        metrics: further ones beside the task's own, such as `zero_shot.metric(nli)`.
+    """
     run = loaded.run
+    task = dataclasses.replace(run.task, metrics=(*run.task.metrics, *metrics))
+    run = dataclasses.replace(run, task=task)
     predict_too = run.config.eval.predict and bool(run.task.metrics)
     rows = evaluating.read_split(run, split, predict=predict_too)
     evaluator = evaluating.Evaluator(run, loaded.mesh)

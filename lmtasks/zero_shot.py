@@ -218,6 +218,11 @@ def _summary(found: list[dict]) -> dict:
 
 
 def metric(loaded: api.Loaded, *, window: int = 3):
-    """Return the metric "entailment_support" by a run, see metrics.entailment."""
+    """Return the metric "entailment_support" by a run, see metrics.entailment.
+
+    Raises:
+        ValueError: the run has no label that begins with "entail".
+    """
+    entailing(loaded.run.task.labels)
     by = functools.partial(verify, loaded, window=window)
     return functools.partial(entailment.support, verify=by)

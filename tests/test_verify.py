@@ -289,3 +289,45 @@ def test_a_run_that_relates_no_texts_is_refused(work):
     loaded.run.config.objective = "generate"
     with pytest.raises(ValueError, match="'generate' gives no class to a pair"):
         zero_shot.logits(loaded, [("a", "b")])
+
+
+# As a metric of `eval`.
+
+
+def test_eval_says_how_much_of_what_is_written_a_verifier_supports(
+    work, capsys, tmp_path
+):
+    rows = [{"source": source, "target": "a dog moves"} for source, _ in PAIRS.values()]
+    for split in ("train", "validation"):
+        runs.write_jsonl(tmp_path / f"{split}.jsonl", rows)
+    flags = runs.settings(
+        data__dir=tmp_path, tokenizer__kind="byte", data__length=64, train__steps=2
+    )
+    writer = tmp_path / "writer"
+    flags = ["--config=own:seq2seq,decoder", f"--workdir={writer}", *flags]
+    runs.good(capsys, "train", *flags)
+    plain = runs.good(capsys, "eval", f"--workdir={writer}")
+    assert "entailment_support" not in plain
+    runs.good(capsys, "eval", f"--workdir={writer}", f"--verifier={work}")
+    *_, found = map(json.loads, (writer / "eval.jsonl").read_text().splitlines())
+    said = (writer / "predictions-validation.jsonl").read_text().splitlines()
+    pairs = [
+        (row["source"], json.loads(one)["text"])
+        for row, one in zip(rows, said, strict=True)
+    ]
+    by_hand = zero_shot.verify(lmtasks.load(str(work)), pairs)
+    shares = [
+        np.mean([row["support"] > 0.5 for row in one["sentences"]])
+        for one in by_hand
+        if one
+    ]
+    wanted = sum(shares) / max(len(shares), 1)
+    assert found["entailment_support"] == pytest.approx(wanted)
+    assert found["unanswered"] == len(rows) - len(shares)
+    wrong = runs.command(capsys, "eval", f"--workdir={writer}", f"--verifier={writer}")
+    assert wrong.code == 2 and "the run's labels are none" in wrong.err
+
+
+def test_eval_refuses_a_verifier_that_has_nothing_to_verify(work, capsys):
+    found = runs.command(capsys, "eval", f"--workdir={work}", f"--verifier={work}")
+    assert found.code == 2 and "answers, summaries or replies" in found.err

@@ -11,14 +11,18 @@ from lmtasks.cli import common
 
 HELP = "score a trained run on a split"
 USAGE = """
-lmtasks eval --workdir=DIR [--split=validation] [--step=N|best] [--config.KEY=VALUE ...]
+lmtasks eval --workdir=DIR [--split=validation] [--step=N|best] [--verifier=NLI_RUN]
+             [--config.KEY=VALUE ...]
 lmtasks eval --suite=glue --workdir=DIR [--step=N|best]
 
 Prints the metrics and appends them to DIR/eval.jsonl; predictions go to
-DIR/predictions-SPLIT.jsonl. With --suite, one table of the tasks trained there.
+DIR/predictions-SPLIT.jsonl. With --suite, one table of the tasks trained there. With
+--verifier, the share of written sentences that follow from their source by a run that is
+trained on NLI is a metric too (entailment_support).
 
     lmtasks eval --workdir=runs/sst2 --split=test
     lmtasks eval --workdir=runs/sst2 --config.prompt.label_norm=pmi
+    lmtasks eval --workdir=runs/summaries --verifier=runs/snli
 """
 
 
@@ -37,6 +41,26 @@ def _suite(fv, folder: str) -> int:
     return 0
 
 
+def _verifying(folder: str, run) -> list:
+    """Return the metric by the run of --verifier, none without one."""
+    if not folder:
+        return []
+    from lmtasks import api
+    from lmtasks import zero_shot
+    from lmtasks.metrics import entailment
+
+    if not (run.objective.writes and issubclass(run.task.kind, entailment.SOURCED)):
+        raise ValueError(
+            f"--verifier={folder} holds written answers against their source; task="
+            f"{run.config.task!r} with objective={run.config.objective!r} has none: "
+            "use a run that writes answers, summaries or replies (objective=generate)"
+        )
+    try:
+        return [zero_shot.metric(api.load(folder))]
+    except ValueError as error:
+        raise ValueError(f"--verifier={folder}: {error}") from None
+
+
 def main(argv: list[str]) -> int:
     """Evaluate; print one line per metric."""
     spec, overrides, rest = common.split_config(argv)
@@ -45,6 +69,7 @@ def main(argv: list[str]) -> int:
     flags.DEFINE_string("split", None, "split to score", flag_values=fv)
     flags.DEFINE_string("step", None, "saved step or best; newest", flag_values=fv)
     flags.DEFINE_string("suite", None, "tasks to score", flag_values=fv)
+    flags.DEFINE_string("verifier", None, "run trained on NLI", flag_values=fv)
     common.no_more(common.parse(fv, rest, USAGE))
     folder = common.required(fv, "workdir")
     from lmtasks import api
@@ -54,7 +79,8 @@ def main(argv: list[str]) -> int:
     config = common.config_of(spec, overrides, folder)
     loaded = api.load(folder, common.step_of(folder, fv.step), config)
     split = fv.split or config.eval.split
-    metrics, said = api.evaluate(loaded, split)
+    more = _verifying(fv.verifier, loaded.run)
+    metrics, said = api.evaluate(loaded, split, more)
     row = {"step": loaded.step, "split": split, **metrics}
     path = pathlib.Path(folder)
     with open(path / "eval.jsonl", "a") as out:

@@ -13,6 +13,8 @@ from lmtasks.metrics import inputs
 Verify = Callable[[Sequence[tuple[str, str]]], Sequence[dict | None]]
 # From this probability on, a sentence counts as supported.
 SUPPORTED = 0.5
+# The examples with a source that an answer can follow from.
+SOURCED = (examples.Span, examples.Turns)
 
 _BLOCK = re.compile(r"\n\s*\n|\n(?=\s*(?:[-*\u2022]|\d+[.)])\s)")
 _OPEN, _CLOSE = "\"'(\\[\u201c\u2018\u00ab", "\"')\\]\u201d\u2019\u00bb"
