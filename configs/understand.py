@@ -20,6 +20,7 @@ TASKS = {
     "ud_ewt": (400, 128, 16, "token_accuracy"),
     "wnut17": (300, 128, 16, "strict_f1"),
     "sts": (300, 128, 16, "spearman"),
+    "sts_pairs": (200, 128, 48, "spearman"),
     "xquad": (250, 256, 8, "f1"),
     "subjqa": (300, 256, 8, "f1"),
     "adversarial_qa": (200, 256, 8, "f1"),

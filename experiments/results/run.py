@@ -4,8 +4,8 @@
 
 DIR is the folder with the data sets (`sentiment/sst2`, `text_classification/ag_news`,
 `lm/...`). A row that is already in FAMILY.jsonl is skipped; `--again=RUN` repeats one and
-compares its metrics with the recorded ones, bit for bit. Settings were chosen on
-validation; the test split is read once, by the command that is recorded. The runs of
+compares its metrics with the recorded ones, bit for bit. The test split is read once, by
+the command that is recorded. The runs of
 understanding.py need that of the family `mlm` in the same --runs; `all` is all of them,
 in an order that can be run.
 """

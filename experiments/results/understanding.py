@@ -57,6 +57,8 @@ def runs_of(family: str) -> dict[str, dict]:
         out |= _curve()
     if family == "wnut17":
         out["wnut17-btc-mlm-0"] = _more_tweets()
+    if family == "sts":
+        out |= _vectors()
     if family == "subjqa":
         # "No answer" by the threshold that is best on validation.
         for about in out.values():
@@ -112,6 +114,15 @@ def _more_tweets() -> dict:
     task, folder, _ = TASKS["wnut17"]
     more = ["--config.data.files.train=$RUNS/text/wnut17_btc/train.conll"]
     return _run(task, folder, 0, start=MLM, more=more)
+
+
+def _vectors() -> dict[str, dict]:
+    """Return similarity as the cosine of two vectors, each sentence read alone."""
+    _, folder, _ = TASKS["sts"]
+    return {
+        f"sts-embed-{name}-0": _run("sts_pairs", folder, 0, start=start)
+        for name, start in (("scratch", ""), ("mlm", MLM))
+    }
 
 
 def _curve() -> dict[str, dict]:
