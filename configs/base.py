@@ -250,6 +250,7 @@ def model() -> ConfigDict:
     m.head_scale = number()  # multiplies the last hidden state
     m.head_bias = flag()  # bias over the vocabulary
     m.head_transform = flag()  # dense, activation, norm before the vocabulary
+    m.pooling = text()  # cls | mean: what an encoder's class head reads
     m.pooler = flag()  # dense and activation before a class head
     m.pooler_activation = text()  # tanh relu gelu
     m.pooler_norm = flag()  # norm after them

@@ -18,6 +18,7 @@ from lmtasks import tokenizers
 from lmtasks.data import examples
 from lmtasks.data import pack
 from lmtasks.metrics import retrieval
+from lmtasks.models import pooling
 from lmtasks.objectives import base
 from lmtasks.objectives import embed
 from lmtasks.tasks import retrieval_pairs
@@ -177,27 +178,27 @@ def test_the_four_poolings_by_hand():
         "cls": (h[0], h[2]),
         "last": (h[2], h[3]),
     }
-    for pooling, (first, third) in expected.items():
-        found = np.asarray(embed.pool(hidden, member, pooling))[0]
-        np.testing.assert_allclose(found, [first, [0, 0, 0], third], err_msg=pooling)
+    for kind, (first, third) in expected.items():
+        found = np.asarray(pooling.pool(hidden, member, kind))[0]
+        np.testing.assert_allclose(found, [first, [0, 0, 0], third], err_msg=kind)
 
 
-@pytest.mark.parametrize("pooling", embed.POOLINGS)
-def test_the_gradient_is_finite_where_segments_are_absent_and_vectors_zero(pooling):
+@pytest.mark.parametrize("kind", pooling.POOLINGS)
+def test_the_gradient_is_finite_where_segments_are_absent_and_vectors_zero(kind):
     hidden = jnp.zeros((1, 3, 2))
     member = jnp.array([[[True, True, False], [False, False, False]]])
 
     def total(hidden):
-        return jnp.sum(embed.unit(embed.pool(hidden, member, pooling)))
+        return jnp.sum(embed.unit(pooling.pool(hidden, member, kind)))
 
     assert np.isfinite(jax.grad(total)(hidden)).all()
 
 
 @pytest.mark.parametrize("architecture", ("encoder", "decoder"))
-@pytest.mark.parametrize("pooling", embed.POOLINGS)
-def test_texts_of_one_row_have_the_vectors_they_have_alone(architecture, pooling):
+@pytest.mark.parametrize("kind", pooling.POOLINGS)
+def test_texts_of_one_row_have_the_vectors_they_have_alone(architecture, kind):
     model = tiny.model(architecture, head="none", vocab=BYTE.size)
-    params, one = tiny.draw(model), objective(architecture, pooling=pooling)
+    params, one = tiny.draw(model), objective(architecture, pooling=kind)
     pair = examples.Pair("abcd", "xy", ("klm",))
     batch = rows_of(one, [pair])
     hidden = tiny.apply(model)(params, batch)

@@ -1,9 +1,13 @@
 """Forward passes: what may not change them, and what must."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
+
+from lmtasks.data import pack
+from lmtasks.models import pooling
 
 ARCHITECTURES = ("encoder", "decoder", "encoder_decoder")
 KINDS = ("learned", "sinusoidal", "rotary", "t5", "alibi", "none")
@@ -112,3 +116,52 @@ def test_heads_have_their_number_of_logits_in_float32(head, wide):
     got = tiny.apply(one)(tiny.draw(one), tiny.batch(5, 4))
     assert got.shape == (2, 5, wide) and got.dtype == jnp.float32
     assert ("pooler" in tiny.shapes(one)["top"]) == (head == "classify")
+
+
+# What a class head reads.
+
+
+def test_the_mean_is_over_the_segment_of_each_place():
+    x = jax.random.normal(jax.random.key(0), (2, 6, 4))
+    batch = {
+        "positions": np.array([[0, 1, 2, 0, 1, -1], [0, 1, 0, 1, 2, -1]]),
+        "segments": np.array([[1, 1, 1, 2, 2, 0], [1, 1, 2, 2, 2, 0]]),
+        "at": np.array([[0, 3], [2, 6]], np.int32),  # 6 = T: unused
+    }
+    got = pooling.of_class(x, batch, "mean")
+    wanted = [[x[0, :3].mean(0), x[0, 3:5].mean(0)], [x[1, 2:5].mean(0), np.zeros(4)]]
+    np.testing.assert_allclose(got, wanted, atol=1e-6)
+    every = pooling.of_class(
+        x, {k: batch[k] for k in ("positions", "segments")}, "mean"
+    )
+    np.testing.assert_allclose(every[0, 4], wanted[0][1], atol=1e-6)
+    first = pooling.of_class(x, batch, "cls")
+    np.testing.assert_array_equal(first[0], x[0, [0, 3]])
+
+
+def test_texts_of_one_row_have_the_classes_they_have_alone():
+    one = tiny.model("encoder", head="classify", classes=3, pooler=True, pooling="mean")
+    params, rows = tiny.draw(one), tiny.batch(5, 4)
+    parts = [
+        {k: v[i][rows["positions"][i] >= 0] for k, v in rows.items() if v.ndim == 2}
+        for i in range(2)
+    ]
+    keys = ("tokens", "positions")
+    joined = pack.join([{k: part[k] for k in keys} for part in parts])
+    lengths = [len(part["tokens"]) for part in parts]
+    at = {"at": np.array([[0, lengths[0]]], np.int32)}
+    together = tiny.logits(one, params, {k: v[None] for k, v in joined.items()} | at)
+    for i in range(2):
+        alone = {k: v[i : i + 1] for k, v in rows.items()}
+        alone |= {"at": np.zeros((1, 1), np.int32)}
+        got = tiny.logits(one, params, alone)
+        np.testing.assert_allclose(got[0, 0], together[0, i], atol=1e-5)
+    by_first = tiny.replace(one, pooling="cls")
+    assert np.abs(tiny.logits(by_first, params, alone) - got).max() > 1e-3
+
+
+def test_only_an_encoder_has_a_mean_to_read():
+    with pytest.raises(ValueError, match="model.pooling='mean' is what an encoder's"):
+        tiny.model("decoder", pooling="mean")
+    with pytest.raises(ValueError, match="pooling"):
+        tiny.model("encoder", pooling="max")

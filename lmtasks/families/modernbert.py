@@ -29,6 +29,7 @@ def shape(layers: int, width: int, heads: int, mlp: int) -> TransformerConfig:
         positions=Positions("rotary", 8192, base=(160000.0, 10000.0, 10000.0)),
         embed_norm=True,
         head_bias=True,
+        pooling="mean",
         head_transform=True,
         head_dense_bias=False,
         pooler=True,
@@ -56,6 +57,7 @@ FIELDS = (
     ("attention.out_bias", "attention_bias", False),
     ("mlp_bias", "mlp_bias", False),
     ("head_bias", "decoder_bias", True),
+    ("pooling", "classifier_pooling", "cls"),
     ("head_dense_bias", "classifier_bias", False),
     ("dropout", "embedding_dropout", 0.0),
     ("attention_dropout", "attention_dropout", 0.0),
@@ -72,9 +74,7 @@ def read(s: settings.Settings, names) -> TransformerConfig:
     s.only("tie_word_embeddings", (True,), True)
     s.only("classifier_activation", ("gelu",), "gelu")
     s.take("mlp_dropout", 0.0)  # of training; ours is one rate
-    if "classifier.weight" in names:
-        s.only("classifier_pooling", ("cls",), "cls")
-    s.take("classifier_pooling", "cls")
+    s.only("classifier_pooling", ("cls", "mean"), "cls")
     values = _LIKE | settings.read(s, FIELDS)
     types = rope.layer_types(s, values["layers"], _usual(s, values["layers"]))
     near = s.take("local_attention", 128) // 2 + 1
@@ -96,7 +96,6 @@ def write(cfg: TransformerConfig, kind: str) -> dict:
     windows = settings.spread(cfg.attention.window, cfg.layers)
     return settings.write(cfg, FIELDS) | {
         "hidden_activation": settings.their_activation(cfg.activation),
-        "classifier_pooling": "cls",
         "layer_types": rope.type_names(windows),
         "local_attention": 2 * (max(windows) - 1),
         "rope_parameters": rope.parameters_by_type(cfg, windows),

@@ -165,7 +165,7 @@ def canonical(cfg: shapes.TransformerConfig, head: str) -> shapes.TransformerCon
     same = ("dropout", "attention_dropout", "init", "init_std", "scan_layers", "remat",
             "dtype", "cache_dtype")  # fmt: skip
     if head in ("lm", "none"):
-        same += ("class_bias", "pooler", "pooler_activation", "pooler_norm")
+        same += ("class_bias", "pooling", "pooler", "pooler_activation", "pooler_norm")
     a, p, depth = cfg.attention, cfg.positions, max(cfg.layers, cfg.decoder_layers)
     scaled = spread(p.scaled, depth) if p.scaling else (True,)
     positions = dataclasses.replace(

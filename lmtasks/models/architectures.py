@@ -16,6 +16,7 @@ from lmtasks.layers import embed
 from lmtasks.layers import slots
 from lmtasks.models import cache as caches
 from lmtasks.models import heads
+from lmtasks.models import pooling
 from lmtasks.models import soft
 from lmtasks.models import transformer
 from lmtasks.models.config import TransformerConfig
@@ -60,7 +61,8 @@ class Encoder(nn.Module):
         shared = transformer.Shared(sight_of(batch, causal=False))
         types = batch.get("token_types")
         x = soft.through(self.soft, self.encoder, "encoder", x, shared, types)
-        x = heads.gather(x[:, -batch["tokens"].shape[1] :], batch.get("at"))
+        x = x[:, -batch["tokens"].shape[1] :]
+        x = pooling.of_class(x, batch, self.cfg.pooling)
         return self.top(heads.mix(x, batch), self.embed.tokens)
 
 

@@ -122,6 +122,8 @@ class TransformerConfig:
         head_scale: multiplies the last hidden state (T5 v1.0: D ** -0.5).
         head_bias: bias over the vocabulary (BERT).
         head_transform: dense, activation, norm before the vocabulary (BERT).
+        pooling: what a class head of an encoder reads: "cls", the first token, or
+            the "mean" of the text's tokens, those around it included.
         pooler: dense and activation before a class head (BERT).
         pooler_activation: "tanh" (BERT) | "relu" (DistilBERT) | "gelu" (ELECTRA).
         pooler_norm: norm after them (ModernBERT).
@@ -160,6 +162,7 @@ class TransformerConfig:
     head_scale: float = 1.0
     head_bias: bool = False
     head_transform: bool = False
+    pooling: str = "cls"
     pooler: bool = False
     pooler_activation: str = "tanh"
     pooler_norm: bool = False
@@ -289,6 +292,7 @@ class TransformerConfig:
         _choose("attention.implementation", implementation, implementations)
         acts = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "quick_gelu")
         _choose("activation", self.activation, acts)
+        _choose("pooling", self.pooling, ("cls", "mean"))
         poolers = ("tanh", "relu", "gelu")
         _choose("pooler_activation", self.pooler_activation, poolers)
         _choose("init", self.init, ("normal", "fan_in"))

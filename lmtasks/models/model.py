@@ -47,7 +47,11 @@ class Model:
                 "model.positions.kind='disentangled' looks both ways; use it with an "
                 f"encoder, not with architecture={self.architecture!r}"
             )
-
+        if self.cfg.pooling != "cls" and self.architecture != "encoder":
+            raise ValueError(
+                f"model.pooling={self.cfg.pooling!r} is what an encoder's class head "
+                f"reads; leave it unset with architecture={self.architecture!r}"
+            )
         if self.soft.kind == "prefix" and (
             self.cfg.scan_layers or kind == "disentangled"
         ):

@@ -114,6 +114,7 @@ class Objective:
         gather: only positions with weight reach the head.
         writes: predictions are text that is decoded.
         packs: several examples may share a training row.
+        pools: the head reads a text as a whole, by model.pooling.
         whole_batch: the loss compares the examples of a batch with each other.
         varies: `vary(row, rng, tokenizer)` draws a training row anew in every epoch.
     """
@@ -124,6 +125,7 @@ class Objective:
     gather = True
     writes = False
     packs = True
+    pools = False
     whole_batch = False
     varies = False
 

@@ -66,6 +66,7 @@ class ChoiceHead(base.Objective):
 
     setting: base.Setting
     head = "classify"
+    pools = True
     classes = 1
     packs = False
 

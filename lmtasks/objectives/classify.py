@@ -80,6 +80,7 @@ class ClassifyHead(base.Objective):
     setting: base.Setting
     options: Options = Options()
     head = "classify"
+    pools = True
 
     def __post_init__(self):
         given, labels = self.options.weights, self.setting.labels

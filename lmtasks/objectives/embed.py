@@ -11,6 +11,7 @@ import numpy as np
 from lmtasks import losses
 from lmtasks.data import chat
 from lmtasks.data import examples
+from lmtasks.models import pooling
 from lmtasks.objectives import base
 from lmtasks.objectives import generate
 from lmtasks.tokenizers import frame
@@ -19,7 +20,6 @@ from lmtasks.types import Batch
 from lmtasks.types import Features
 from lmtasks.types import Sums
 
-POOLINGS = ("mean", "cls", "last", "max")
 # Room for the vectors of a row is static; an unused one costs next to nothing.
 MOST_NEGATIVES = 8
 
@@ -41,9 +41,10 @@ class Options:
     normalize: bool = True
 
     def __post_init__(self):
-        if self.pooling not in POOLINGS:
+        if self.pooling not in pooling.POOLINGS:
             raise ValueError(
-                f"embed.pooling={self.pooling!r} is not one of {', '.join(POOLINGS)}"
+                f"embed.pooling={self.pooling!r} is not one of "
+                f"{', '.join(pooling.POOLINGS)}"
             )
         if not 0 < self.temperature < math.inf:
             raise ValueError(
@@ -134,7 +135,7 @@ class Embed(base.Objective):
 
     def vectors(self, hidden: Array, member: Array) -> Array:
         """Return float32[B, n, D], one for each set of positions bool[B, n, T]."""
-        found = pool(hidden.astype(jnp.float32), member, self.options.pooling)
+        found = pooling.pool(hidden.astype(jnp.float32), member, self.options.pooling)
         return unit(found) if self.options.normalize else found
 
     def loss(self, apply, params, batch, rng=None) -> Sums:
@@ -192,34 +193,6 @@ def members(batch: Batch, most: int) -> Array:
     numbers = jnp.arange(1, most + 1)[None, :, None]
     here = batch["segments"][:, None] == numbers
     return here & (batch["positions"] >= 0)[:, None]
-
-
-def pool(hidden: Array, member: Array, pooling: str) -> Array:
-    """Return one vector for each set of positions, zero for an empty set.
-
-    Args:
-        hidden: float32[B, T, D]. member: bool[B, n, T].
-        pooling: one of POOLINGS.
-
-    Returns:
-        float32[B, n, D].
-    """
-    there = jnp.any(member, axis=2)[..., None]
-    if pooling == "mean":
-        shares = member / jnp.maximum(member.sum(axis=2, keepdims=True), 1)
-        return jnp.einsum("BNT,BTD->BND", shares.astype(hidden.dtype), hidden)
-    if pooling == "max":
-        sets = [
-            jnp.max(hidden, axis=1, where=member[:, i, :, None], initial=-jnp.inf)
-            for i in range(member.shape[1])
-        ]
-        return jnp.where(there, jnp.stack(sets, axis=1), 0.0)
-    if pooling == "cls":
-        at = jnp.argmax(member, axis=2)
-    else:
-        at = member.shape[2] - 1 - jnp.argmax(member[:, :, ::-1], axis=2)
-    found = jnp.take_along_axis(hidden, at[..., None], axis=1)
-    return jnp.where(there, found, 0.0)
 
 
 def unit(vectors: Array) -> Array:

@@ -90,6 +90,10 @@ CASES = {
     "electra-wide": Case("ElectraForTokenClassification", _BERT | {"embedding_size": 24}),
     "modernbert": Case("ModernBertForMaskedLM", _MODERNBERT),
     "modernbert-classify": Case("ModernBertForSequenceClassification", _MODERNBERT),
+    "modernbert-mean": Case(
+        "ModernBertForSequenceClassification",
+        _MODERNBERT | {"classifier_pooling": "mean"},
+    ),
     "deberta": Case("DebertaV2ForMaskedLM", _DEBERTA),
     "deberta-classify": Case("DebertaV2ForSequenceClassification", _DEBERTA),
     "gpt2": Case("GPT2LMHeadModel", _GPT2),
