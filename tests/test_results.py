@@ -153,6 +153,18 @@ def test_a_run_trains_in_its_folder_and_scores_the_one_it_is_of(tmp_path, monkey
     assert row["command"] == "lmtasks eval --workdir=$RUNS/again --split=test"
 
 
+def test_a_run_that_was_asked_to_stop_is_not_recorded(tmp_path, monkeypatch):
+    run = load("run")
+
+    def fake(command, *, stdout, **_):
+        stdout.write("preempted: saved step 3; run again to go on\n")
+
+    monkeypatch.setattr(run.subprocess, "run", fake)
+    about = {"config": "c", "train": [], "eval": []}
+    with pytest.raises(SystemExit, match="a was asked to stop; run again"):
+        run.run("a", about, {"$RUNS": str(tmp_path)}, tmp_path / "a")
+
+
 def test_a_threshold_found_on_validation_is_used_on_test(tmp_path, monkeypatch):
     run = load("run")
     seen = []

@@ -131,6 +131,8 @@ def run(name: str, about: dict, places: dict[str, str], work: pathlib.Path) -> d
                 stdout=log,
                 env=PAGES | os.environ,
             )
+        if "preempted: saved step" in pathlib.Path(f"{work}.log").read_text():
+            raise SystemExit(f"{name} was asked to stop; run again without {work}.log")
         seconds.append(round(time.perf_counter() - started, 1))
         if "tune" in about and "--split=validation" in command:
             tuned = {"tuned": _metrics(scored)[about["tune"]]}
