@@ -1,5 +1,6 @@
 """Tests run on the CPU with 8 fake devices, and warnings are errors (.pytest.ini)."""
 
+import gc
 import os
 import pathlib
 import tempfile
@@ -8,8 +9,11 @@ import tempfile
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+import pytest
 
 DEVICES = 8
+# Memory maps of a process that are not many yet.
+MAPS = 10_000
 
 
 def pytest_configure(config):
@@ -23,3 +27,17 @@ def pytest_configure(config):
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Drop compiled programs behind a file where they are many.
+
+    Each keeps pages of its own, of which Linux gives a process 65,530: behind that
+    many the compiler crashes.
+    """
+    yield
+    maps = pathlib.Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MAPS:
+        jax.clear_caches()
+        gc.collect()
