@@ -17,8 +17,8 @@ from lmtasks import losses
 from lmtasks import tokenizers
 from lmtasks.data import examples
 from lmtasks.data import pack
+from lmtasks.layers import pooling
 from lmtasks.metrics import retrieval
-from lmtasks.models import pooling
 from lmtasks.objectives import base
 from lmtasks.objectives import embed
 from lmtasks.tasks import retrieval_pairs

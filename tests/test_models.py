@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from lmtasks.data import pack
-from lmtasks.models import pooling
+from lmtasks.models import heads
 
 ARCHITECTURES = ("encoder", "decoder", "encoder_decoder")
 KINDS = ("learned", "sinusoidal", "rotary", "t5", "alibi", "none")
@@ -128,14 +128,12 @@ def test_the_mean_is_over_the_segment_of_each_place():
         "segments": np.array([[1, 1, 1, 2, 2, 0], [1, 1, 2, 2, 2, 0]]),
         "at": np.array([[0, 3], [2, 6]], np.int32),  # 6 = T: unused
     }
-    got = pooling.of_class(x, batch, "mean")
+    got = heads.of_class(x, batch, "mean")
     wanted = [[x[0, :3].mean(0), x[0, 3:5].mean(0)], [x[1, 2:5].mean(0), np.zeros(4)]]
     np.testing.assert_allclose(got, wanted, atol=1e-6)
-    every = pooling.of_class(
-        x, {k: batch[k] for k in ("positions", "segments")}, "mean"
-    )
+    every = heads.of_class(x, {k: batch[k] for k in ("positions", "segments")}, "mean")
     np.testing.assert_allclose(every[0, 4], wanted[0][1], atol=1e-6)
-    first = pooling.of_class(x, batch, "cls")
+    first = heads.of_class(x, batch, "cls")
     np.testing.assert_array_equal(first[0], x[0, [0, 3]])
 
 

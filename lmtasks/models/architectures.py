@@ -16,7 +16,6 @@ from lmtasks.layers import embed
 from lmtasks.layers import slots
 from lmtasks.models import cache as caches
 from lmtasks.models import heads
-from lmtasks.models import pooling
 from lmtasks.models import soft
 from lmtasks.models import transformer
 from lmtasks.models.config import TransformerConfig
@@ -62,7 +61,7 @@ class Encoder(nn.Module):
         types = batch.get("token_types")
         x = soft.through(self.soft, self.encoder, "encoder", x, shared, types)
         x = x[:, -batch["tokens"].shape[1] :]
-        x = pooling.of_class(x, batch, self.cfg.pooling)
+        x = heads.of_class(x, batch, self.cfg.pooling)
         return self.top(heads.mix(x, batch), self.embed.tokens)
 
 

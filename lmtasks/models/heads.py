@@ -8,6 +8,7 @@ from flax import linen as nn
 from lmtasks.layers import linear
 from lmtasks.layers import mlp
 from lmtasks.layers import norms
+from lmtasks.layers import pooling
 from lmtasks.models.config import TransformerConfig
 from lmtasks.types import Array
 from lmtasks.types import Batch
@@ -21,6 +22,23 @@ def gather(x: Array, at: Array | None) -> Array:
     if at is None:
         return x
     return jnp.take_along_axis(x, at[..., None], axis=1, mode="fill", fill_value=0)
+
+
+def of_class(x: Array, batch: Batch, kind: str) -> Array:
+    """Return what a class head reads of x [B, T, D] at `at`, [B, A or T, D]: the
+    vector there ("cls"), or the mean over the segment there, padding left out ("mean").
+    """
+    at = batch.get("at")
+    if kind == "cls":
+        return gather(x, at)
+    there = batch["positions"] >= 0
+    segments = batch["segments"] if "segments" in batch else jnp.ones_like(there, int)
+    segments = jnp.where(there, segments, -1)
+    own = segments
+    if at is not None:  # an unused place belongs to no segment
+        own = jnp.take_along_axis(segments, at, axis=1, mode="fill", fill_value=-2)
+    member = own[:, :, None] == segments[:, None]
+    return pooling.pool(x.astype(jnp.float32), member, kind).astype(x.dtype)
 
 
 def mix(x: Array, batch: Batch) -> Array:

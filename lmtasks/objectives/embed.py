@@ -11,7 +11,7 @@ import numpy as np
 from lmtasks import losses
 from lmtasks.data import chat
 from lmtasks.data import examples
-from lmtasks.models import pooling
+from lmtasks.layers import pooling
 from lmtasks.objectives import base
 from lmtasks.objectives import generate
 from lmtasks.tokenizers import frame

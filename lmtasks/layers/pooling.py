@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from lmtasks.models import heads
 from lmtasks.types import Array
-from lmtasks.types import Batch
 
 POOLINGS = ("mean", "cls", "last", "max")
 
@@ -37,20 +35,3 @@ def pool(hidden: Array, member: Array, pooling: str) -> Array:
         at = member.shape[2] - 1 - jnp.argmax(member[:, :, ::-1], axis=2)
     found = jnp.take_along_axis(hidden, at[..., None], axis=1)
     return jnp.where(there, found, 0.0)
-
-
-def of_class(x: Array, batch: Batch, pooling: str) -> Array:
-    """Return what a class head reads of x [B, T, D] at `at`, [B, A or T, D]: the
-    vector there ("cls"), or the mean over the segment there, padding left out ("mean").
-    """
-    at = batch.get("at")
-    if pooling == "cls":
-        return heads.gather(x, at)
-    there = batch["positions"] >= 0
-    segments = batch["segments"] if "segments" in batch else jnp.ones_like(there, int)
-    segments = jnp.where(there, segments, -1)
-    own = segments
-    if at is not None:  # an unused place belongs to no segment
-        own = jnp.take_along_axis(segments, at, axis=1, mode="fill", fill_value=-2)
-    member = own[:, :, None] == segments[:, None]
-    return pool(x.astype(jnp.float32), member, pooling).astype(x.dtype)
