@@ -59,6 +59,15 @@ def peak_flops(device: jax.Device, dtype) -> float | None:
     return None
 
 
+def peak_of_all(dtype) -> float:
+    """Return FLOP/s of all devices: by table, or measured on a CPU; 0 = unknown."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        # The "devices" of one CPU share its cores.
+        return measured_matmul_peak(0.2)
+    return (peak_flops(device, dtype) or 0.0) * jax.device_count()
+
+
 def measured_matmul_peak(seconds: float = 1.0, sizes: tuple[int, ...] = (1024, 2048)):
     """Return FLOP/s of the fastest float32 product of square matrices here.
 

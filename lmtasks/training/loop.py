@@ -16,7 +16,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from lmtasks import builder
-from lmtasks import schema
 from lmtasks.training import begin
 from lmtasks.training import checkpoint
 from lmtasks.training import chips
@@ -27,9 +26,9 @@ from lmtasks.training import masked
 from lmtasks.training import parallel
 from lmtasks.training import report
 from lmtasks.training import runtime
-from lmtasks.training import samples
 from lmtasks.training import step as steps
 from lmtasks.training import track
+from lmtasks.training import watch as watching
 from lmtasks.training import workdir
 
 # Steps whose metrics may still be on their way: enough to keep the device busy.
@@ -50,22 +49,6 @@ class Outcome:
     step: int
     metrics: dict[str, float]
     stopped: str = ""
-
-
-@dataclasses.dataclass
-class Memory:
-    """What a run remembers besides its state; saved with every checkpoint.
-
-    Attributes:
-        evaluated: the last evaluated step. metrics: of that evaluation.
-        best: (value, step) of the best evaluation.
-        waited: evaluations since then.
-    """
-
-    evaluated: int = 0
-    metrics: dict[str, float] = dataclasses.field(default_factory=dict)
-    best: tuple[float, int] = (math.nan, 0)
-    waited: int = 0
 
 
 def train(config: ConfigDict, folder: str) -> Outcome:
@@ -109,14 +92,14 @@ class Trainer:
         self.chief = jax.process_index() == 0
         self.interrupts = interrupts
         self.feed = feed.read(run)
-        self.evaluator = evaluate.Evaluator(run, mesh, lambda: interrupts.asked)
-        self.split = self._eval_split()
+        self.watch = watching.Watch(run, mesh, interrupts)
+        self.split = self.watch.split
         self.recipe = begin.recipe_of(run, mesh)
         c = run.config.checkpoint
         self.checkpoints = checkpoint.Checkpoints(
             path / "checkpoints",
             keep=c.keep,
-            best=self._best_name() if self.split else "",
+            best=self.watch.best_name if self.split else "",
             mode=run.config.eval.mode,
             keep_best=c.keep_best if self.split else 0,
             asynchronous=c.asynchronous,
@@ -125,10 +108,9 @@ class Trainer:
             run.config.train.steps, process_index=jax.process_index()
         )
         self.tracker: track.Tracker | None = None
-        self.memory = Memory()
         self.pending: list[tuple[int, dict]] = []
         self.latest: dict[str, float] = {}
-        self.peak = self._peak()
+        self.peak = chips.peak_of_all(jnp.dtype(run.model.cfg.dtype))
 
     def close(self) -> None:
         """Write what is still on its way."""
@@ -137,50 +119,16 @@ class Trainer:
             self.tracker.close()
         self.checkpoints.close()
 
-    def _best_name(self) -> str:
-        return self.config.eval.best or "loss"
-
-    def _check_best(self):
-        name = self._best_name()
-        if not self.split or name == "loss":
-            return
-        like = workdir.like_params(self.run.model, self.mesh)
-        known = self.evaluator.names(like, self.split)
-        if name not in known:
-            raise ValueError(schema.unknown("eval.best", name, known))
-
-    def _eval_split(self):
-        name = self.config.eval.split
-        if not feed.has_split(self.run, name):
-            if name != "validation":
-                raise ValueError(
-                    f"eval.split={name!r}: the data has no such split; the usual "
-                    "ones are validation and test"
-                )
-            return None
-        predict = self.config.eval.predict and bool(self.run.task.metrics)
-        return evaluate.read_split(self.run, name, predict=predict)
-
-    def _peak(self) -> float:
-        """Return peak FLOP/s of all devices: by table, or measured on a CPU."""
-        device = jax.devices()[0]
-        dtype = jnp.dtype(self.run.model.cfg.dtype)
-        if device.platform == "cpu":
-            # The "devices" of one CPU share its cores.
-            return chips.measured_matmul_peak(0.2)
-        return (chips.peak_flops(device, dtype) or 0.0) * jax.device_count()
-
     def run_all(self) -> Outcome:
         """Train to the last step; evaluate, sample and save on the way."""
         log, note = self.config.log, self.progress.note
         track.check(tensorboard=log.tensorboard, wandb=log.wandb)
         # First: a config that does not fit what is there must not replace its own.
-        self._check_best()
+        self.watch.check_best()
         state, first = self._restore_or_start()
         if self.chief:
             report.announce(self.run, self.path, self.mesh, self._lines(), note)
-        if self.chief:
-            again = self.split.name if self._eval_due(first) else ""
+            again = self.split.name if self.watch.is_due(first) else ""
             report.cut(self.path, first, again)
         self.tracker = track.Tracker(
             self.path,
@@ -199,21 +147,14 @@ class Trainer:
             self.progress.note(f"preempted: saved step {step}; run again to go on")
         self.checkpoints.wait()
         self._write_card(step, stopped)
-        return Outcome(step, self.memory.metrics, stopped)
+        return Outcome(step, self.watch.memory.metrics, stopped)
 
     def _lines(self) -> list[str]:
         """Return what there is to say about the data."""
         like = begin.like_state(self.run, self.recipe, self.mesh)
-        lines = [self.feed.summary]
-        if trained := begin.summary(self.recipe, like):
-            lines.append(trained)
-        if not self.split:
-            lines.append("no validation split: nothing is evaluated")
-        if self.split:
-            lines.append(self.split.pieces.summary(self.split.name))
-        if self.split and self.config.eval.xz:
-            lines.append(feed.xz_line(self.run, self.split.pieces.examples))
-        return lines
+        trained = begin.summary(self.recipe, like)
+        first = [self.feed.summary, trained] if trained else [self.feed.summary]
+        return [*first, *self.watch.lines()]
 
     def _write_card(self, step: int, stopped: str):
         if not self.chief:
@@ -223,11 +164,7 @@ class Trainer:
             "stopped": stopped or "at the last step",
             "training data": self.feed.summary,
         }
-        if self.split:
-            value, best = self.memory.best
-            facts[f"best {self._best_name()}"] = f"{value:.6g} at step {best}"
-        facts |= {k: f"{v:.6g}" for k, v in self.memory.metrics.items()}
-        report.write_card(self.path, self.run, facts)
+        report.write_card(self.path, self.run, facts | self.watch.facts())
 
     def _restore_or_start(self):
         like = begin.like_state(self.run, self.recipe, self.mesh)
@@ -247,8 +184,7 @@ class Trainer:
                 f"{meta['data']} then, {self.feed.fingerprint} now); bring back the "
                 "same files, tokenizer and data keys, or use a new --workdir"
             )
-        self.memory = Memory(**meta["memory"])
-        self.memory.best = tuple(self.memory.best)
+        self.watch.recall(meta["memory"])
         self.progress.note(f"resumed at step {step}")
         return state, step
 
@@ -261,12 +197,11 @@ class Trainer:
         batches = self.feed.train.batches(first, c.train.steps, threads=c.data.threads)
         clock = runtime.Clock()
         self.progress.start("training", first)
-        patience = c.eval.patience
-        if patience and self.memory.waited >= patience:
+        if self.watch.is_over():
             return state, "early"
-        if self._eval_due(first):  # it was asked to stop while it was evaluating
+        if self.watch.is_due(first):  # it was asked to stop while it was evaluating
             stop = self._evaluate(first, state)
-            if stop or self._ranks(first):
+            if stop or self.watch.ranks(first):
                 self._save(first, state)
             if stop:
                 return state, "early"
@@ -290,11 +225,11 @@ class Trainer:
             if done % c.log.every == 0 or done == c.train.steps:
                 self._log(done, clock)
             stop = save = False
-            if self._eval_due(done):
+            if self.watch.is_due(done):
                 stop = self._evaluate(done, state)
-                save = stop or self._ranks(done)
+                save = stop or self.watch.ranks(done)
                 clock.restart()
-            if save or _due(done, c.checkpoint.every, c.train.steps):
+            if save or watching.is_due(done, c.checkpoint.every, c.train.steps):
                 self._save(done, state)
             if stop:
                 return state, "early"
@@ -302,23 +237,13 @@ class Trainer:
                 return state, "preempted"
         return state, ""
 
-    def _ranks(self, done: int) -> bool:
-        """Return whether this evaluation may be among the best to keep."""
-        keep = self.config.checkpoint.keep_best
-        return keep > 1 or (keep == 1 and self.memory.best[1] == done)
-
-    def _eval_due(self, done: int) -> bool:
-        due = _due(done, self.config.eval.every, self.config.train.steps)
-        return bool(self.split and done and due and self.memory.evaluated != done)
-
     def _log(self, done: int, clock: runtime.Clock):
         self._check_finite()
         values = dict(self.latest)
         if clock.slots:
             values["tokens_per_s"] = clock.rate()
             if self.peak:
-                share = clock.rate() * self.feed.flops_per_slot / self.peak
-                values["mfu"] = share
+                values["mfu"] = clock.rate() * self.feed.flops_per_slot / self.peak
         self.tracker.write(done, "train", values)
         self.progress.update(done, values)
         clock.restart()
@@ -349,11 +274,8 @@ class Trainer:
         """Score the evaluation split; return whether to stop early."""
         self._check_finite()
         started = time.perf_counter()
-        params = state.ema if self.config.eval.ema else state.params
-        rng = jax.random.key(self.config.seed)
-        metrics, said = self.evaluator.score(params, self.split, rng)
-        rows = samples.make(self.run, self.evaluator, self.split, params, said)
-        self.memory.evaluated, self.memory.metrics = done, metrics
+        rows = self.watch.score(done, state)
+        metrics = self.watch.memory.metrics
         self.tracker.write(done, self.split.name, metrics)
         first = list(metrics.items())[:SHOWN]
         shown = ", ".join(f"{name} {value:.4f}" for name, value in first)
@@ -361,16 +283,7 @@ class Trainer:
         self.progress.note(f"step {done} {self.split.name}: {shown} ({seconds:.1f} s)")
         if self.chief:
             report.write_samples(self.path, done, rows, self.progress.note)
-        return self._patience(done, metrics)
-
-    def _patience(self, done: int, metrics: dict) -> bool:
-        name, e, memory = self._best_name(), self.config.eval, self.memory
-        value, best = metrics[name], memory.best[0]
-        if math.isnan(best) or (value > best if e.mode == "max" else value < best):
-            memory.best, memory.waited = (value, done), 0
-            return False
-        memory.waited += 1
-        return bool(e.patience) and memory.waited >= e.patience
+        return self.watch.judge()
 
     def _save(self, done: int, state):
         self._check_finite()
@@ -378,15 +291,9 @@ class Trainer:
             "data": self.feed.fingerprint,
             "config": self.config.to_dict(),
             "versions": workdir.versions(),
-            "memory": dataclasses.asdict(self.memory),
+            "memory": dataclasses.asdict(self.watch.memory),
         }
-        # Only numbers measured at this very step rank the checkpoint.
-        fresh = self.memory.evaluated == done and self.split
-        self.checkpoints.save(done, state, meta, self.memory.metrics if fresh else None)
-
-
-def _due(done: int, every: int, last: int) -> bool:
-    return done == last or bool(every and done % every == 0)
+        self.checkpoints.save(done, state, meta, self.watch.fresh(done))
 
 
 def _slots(batch) -> int:
