@@ -3,11 +3,11 @@
     lmtasks train --config=understand:sick,encoder --workdir=runs/sick \\
         --config.data.dir=DIR --config.tokenizer.path=runs/mlm/tokenizer
 
-The argument is TASK,ARCHITECTURE[,START]: text,encoder pretrains a masked language model,
-sick,encoder,runs/mlm tunes that of the work directory runs/mlm. Four layers of width 256;
-the encoder has its norms before the sublayers and rotary positions: from so little text it
-learns to fill masks, where bert/mini hardly leaves the words' frequencies. Two CPU cores,
-two to four minutes a run.
+The argument is TASK,ARCHITECTURE[,START]: text,encoder pretrains a masked language
+model, sick,encoder,runs/mlm tunes that of the work directory runs/mlm. Four layers of
+width 256; the encoder has its norms before the sublayers and rotary positions, which
+learns more from little text. Made for two CPU cores: two to five minutes a run, the
+pretraining half an hour.
 """
 
 from configs import base

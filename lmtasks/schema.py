@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import importlib
 import importlib.util
+import itertools
 import pathlib
 import pkgutil
 import re
@@ -255,7 +256,9 @@ def _parse_tuple(key: str, text: str) -> tuple:
 def comments() -> dict[str, str]:
     """Return {dotted key: the comment configs/base.py gives it}."""
     found, prefix = {}, {"c": "", "d": "decode.", "m": "model."}
-    for line in pathlib.Path(base.__file__).read_text().splitlines():
+    folder = pathlib.Path(base.__file__).parent
+    files = (folder / name for name in ("base.py", "_parts.py"))
+    for line in itertools.chain(*(file.read_text().splitlines() for file in files)):
         if match := _COMMENT.match(line):
             found[prefix[line.strip()[0]] + match[1]] = match[2]
     return found
