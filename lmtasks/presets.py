@@ -74,7 +74,7 @@ def model_of(config, cfg, objective, tokenizer) -> models.Model:
             "pieces; raise it or leave it unset"
         )
     cfg = dataclasses.replace(cfg, vocab=vocab or tokenizer.size)
-    if not objective.pools:
+    if config.architecture == "encoder" and not objective.pools:
         cfg = dataclasses.replace(cfg, pooling="cls")
     needed = config.data.length
     if config.architecture == "encoder_decoder":

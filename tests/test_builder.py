@@ -559,3 +559,22 @@ def test_a_run_that_starts_from_another_reads_with_its_tokenizer(tmp_path):
     (tmp_path / "old" / "config.json").write_text(json.dumps(stored))
     c = config(tokenizer__kind="word", init=tmp_path / "old")
     assert builder.build(c).tokenizer == made
+
+
+# What a class head reads.
+
+
+def test_only_heads_that_read_a_text_as_a_whole_take_its_mean():
+    preset = {"model__preset": "modernbert/tiny"}
+    assert builder.build(config(**preset)).model.cfg.pooling == "mean"
+    assert builder.build(config(model__pooling="mean")).model.cfg.pooling == "mean"
+    assert builder.build(config()).model.cfg.pooling == "cls"
+    for name, task in (("tag", "toy_tagged"), ("rtd", "toy_text"), ("mlm", "toy_text")):
+        run = builder.build(config(task=task, objective=name, **preset))
+        assert run.model.cfg.pooling == "cls", name
+
+
+def test_a_decoder_has_no_class_head_whose_vectors_could_be_averaged():
+    said = refused(architecture="decoder", model__pooling="mean")
+    assert "model.pooling='mean' is what an encoder's class head reads" in said
+    assert "model.pooling='max' is not known" in refused(model__pooling="max")

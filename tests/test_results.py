@@ -156,13 +156,19 @@ def test_a_run_trains_in_its_folder_and_scores_the_one_it_is_of(tmp_path, monkey
 def test_a_run_that_was_asked_to_stop_is_not_recorded(tmp_path, monkeypatch):
     run = load("run")
 
+    said = ["preempted: saved step 3; run again to go on", "step 9/9"]
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "eval.jsonl").write_text('{"loss": 1}')
+
     def fake(command, *, stdout, **_):
-        stdout.write("preempted: saved step 3; run again to go on\n")
+        stdout.write(f"{said.pop(0)}\n")
 
     monkeypatch.setattr(run.subprocess, "run", fake)
-    about = {"config": "c", "train": [], "eval": []}
+    monkeypatch.setattr(run.texts, "commit", lambda: "abc")
+    given = ({"config": "c", "train": [], "eval": []}, {"$RUNS": str(tmp_path)})
     with pytest.raises(SystemExit, match="a was asked to stop; run again"):
-        run.run("a", about, {"$RUNS": str(tmp_path)}, tmp_path / "a")
+        run.run("a", *given, tmp_path / "a")
+    assert run.run("a", *given, tmp_path / "a")["metrics"] == {"loss": 1}
 
 
 def test_a_threshold_found_on_validation_is_used_on_test(tmp_path, monkeypatch):

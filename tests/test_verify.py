@@ -326,8 +326,17 @@ def test_eval_says_how_much_of_what_is_written_a_verifier_supports(
     assert found["unanswered"] == len(rows) - len(shares)
     wrong = runs.command(capsys, "eval", f"--workdir={writer}", f"--verifier={writer}")
     assert wrong.code == 2 and "the run's labels are none" in wrong.err
+    flags = (f"--verifier={work}", "--config.eval.predict=False")
+    mute = runs.command(capsys, "eval", f"--workdir={writer}", *flags)
+    assert mute.code == 2 and "leave config.eval.predict=True" in mute.err
 
 
 def test_eval_refuses_a_verifier_that_has_nothing_to_verify(work, capsys):
     found = runs.command(capsys, "eval", f"--workdir={work}", f"--verifier={work}")
     assert found.code == 2 and "answers, summaries or replies" in found.err
+
+
+def test_eval_says_what_a_verifier_does_not_go_with(work, capsys):
+    flags = (f"--workdir={work}", f"--verifier={work}")
+    found = runs.command(capsys, "eval", "--suite=glue", *flags)
+    assert found.code == 2 and "leave it or --suite out" in found.err

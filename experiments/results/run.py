@@ -4,10 +4,9 @@
 
 DIR is the folder with the data sets (`sentiment/sst2`, `text_classification/ag_news`,
 `lm/...`). A row that is already in FAMILY.jsonl is skipped; `--again=RUN` repeats one and
-compares its metrics with the recorded ones, bit for bit. The test split is read once, by
-the command that is recorded. The runs of
-understanding.py need that of the family `mlm` in the same --runs; `all` is all of them,
-in an order that can be run.
+compares its metrics with the recorded ones, bit for bit. The runs of understanding.py
+need that of the family `mlm` in the same --runs; `all` is all of them, in an order that
+can be run.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ import texts
 import understanding
 
 HERE = pathlib.Path(__file__).parent
-# Pages of 2 MB for the buffers of a step: the same numbers, about a fifth sooner on
-# Linux where such pages are given on request.
+# Pages of 2 MB for the buffers of a step change no number; see the README, Numbers.
 PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 SEEDS = (0, 1, 2)
 FAMILIES = ("shakespeare", "lm", "stories", *understanding.FAMILIES)
@@ -124,15 +122,17 @@ def run(name: str, about: dict, places: dict[str, str], work: pathlib.Path) -> d
     for command in commands:
         real = [texts.filled(part, places) for part in command]
         started = time.perf_counter()
-        with open(f"{work}.log", "a") as log:
+        with open(f"{work}.log", "a+") as log:
+            begun = log.tell()
             subprocess.run(
                 [sys.executable, "-m", "lmtasks", *real],
                 check=True,
                 stdout=log,
                 env=PAGES | os.environ,
             )
-        if "preempted: saved step" in pathlib.Path(f"{work}.log").read_text():
-            raise SystemExit(f"{name} was asked to stop; run again without {work}.log")
+            log.seek(begun)
+            if "preempted: saved step" in log.read():
+                raise SystemExit(f"{name} was asked to stop; run again to go on")
         seconds.append(round(time.perf_counter() - started, 1))
         if "tune" in about and "--split=validation" in command:
             tuned = {"tuned": _metrics(scored)[about["tune"]]}

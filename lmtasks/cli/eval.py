@@ -55,6 +55,8 @@ def _verifying(folder: str, run) -> list:
             f"{run.config.task!r} with objective={run.config.objective!r} has none: "
             "use a run that writes answers, summaries or replies (objective=generate)"
         )
+    if not run.config.eval.predict:
+        raise ValueError("--verifier needs answers; leave config.eval.predict=True")
     try:
         return [zero_shot.metric(api.load(folder))]
     except ValueError as error:
@@ -74,6 +76,8 @@ def main(argv: list[str]) -> int:
     folder = common.required(fv, "workdir")
     from lmtasks import api
 
+    if fv.suite and fv.verifier:
+        raise ValueError("--verifier is for one run; leave it or --suite out")
     if fv.suite:
         return _suite(fv, folder)
     config = common.config_of(spec, overrides, folder)

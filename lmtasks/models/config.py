@@ -122,8 +122,7 @@ class TransformerConfig:
         head_scale: multiplies the last hidden state (T5 v1.0: D ** -0.5).
         head_bias: bias over the vocabulary (BERT).
         head_transform: dense, activation, norm before the vocabulary (BERT).
-        pooling: what a class head of an encoder reads: "cls", the first token, or
-            the "mean" of the text's tokens, those around it included.
+        pooling: what an encoder's class head reads: "cls" | "mean" of the text.
         pooler: dense and activation before a class head (BERT).
         pooler_activation: "tanh" (BERT) | "relu" (DistilBERT) | "gelu" (ELECTRA).
         pooler_norm: norm after them (ModernBERT).
@@ -293,8 +292,7 @@ class TransformerConfig:
         acts = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "quick_gelu")
         _choose("activation", self.activation, acts)
         _choose("pooling", self.pooling, ("cls", "mean"))
-        poolers = ("tanh", "relu", "gelu")
-        _choose("pooler_activation", self.pooler_activation, poolers)
+        _choose("pooler_activation", self.pooler_activation, ("tanh", "relu", "gelu"))
         _choose("init", self.init, ("normal", "fan_in"))
         _choose("remat", self.remat, ("", "full", "dots"))
         _choose("dtype", self.dtype, ("float32", "bfloat16"))
