@@ -34,12 +34,13 @@ def load(spec: str) -> ConfigDict:
     if not path.is_file():
         packaged = pathlib.Path(configs.__file__).parent / f"{path.stem}.py"
         if not packaged.exists():
-            known = sorted(p.stem for p in packaged.parent.glob("[a-z]*.py"))
+            files = packaged.parent.glob("[a-z]*.py")
+            known = sorted(p.stem for p in files if p.stem != "base")
             near = difflib.get_close_matches(path.stem, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = f"; did you mean {near[0]}?" if near else "."
             raise ValueError(
                 f"--config={name}: there is no such .py file{hint} Packaged configs: "
-                f"{', '.join(k for k in known if k != 'base')}"
+                f"{', '.join(known)}"
             )
         path = packaged
     module = _import(path)

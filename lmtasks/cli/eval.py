@@ -17,7 +17,7 @@ lmtasks eval --suite=glue --workdir=DIR [--step=N|best]
 
 Prints the metrics and appends them to DIR/eval.jsonl; predictions go to
 DIR/predictions-SPLIT.jsonl. With --suite, one table of the tasks trained there. With
---verifier, the share of written sentences that follow from their source by a run that is
+--verifier, the share of written sentences that follow from their source by a run
 trained on NLI is a metric too (entailment_support).
 
     lmtasks eval --workdir=runs/sst2 --split=test
