@@ -167,6 +167,15 @@ def understanding(c: ConfigDict) -> None:
     c.mlm.span_max = 10  # words of the longest span
     c.mlm.top = 5  # fillers shown for a mask
 
+    c.denoise = ConfigDict()
+    c.denoise.kind = ""  # span prefix ul2 bart; decoder: prefix fim; "" = the first
+    c.denoise.rate = _parts.number()  # of the tokens taken out; .15, bart .3
+    c.denoise.span = 3.0  # tokens of a span on average
+    c.denoise.ends = "noise"  # noise: the end is always taken out (T5) | any
+    c.denoise.permute = True  # bart: sentences change places
+    c.denoise.fim = 0.5  # fim: share of texts whose middle is moved
+    c.denoise.spm = 0.5  # of those: the end comes first
+
     c.rtd = ConfigDict()
     c.rtd.rate = 0.15  # of the tokens that are replaced
     c.rtd.generator = ""  # work directory of the masked model that replaces

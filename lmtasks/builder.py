@@ -100,7 +100,7 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
         task = cells.counted(task, config, records_of(task, "train", options))
     tokenizer = tokenizer_of(config, task, options, folder)
     decode = dataclasses.replace(decode, stop_ids=decoding.stop_ids(config, tokenizer))
-    objective = cells.objective_of(name, config, task, decode)
+    objective = cells.objective_of(name, config, task, decode, tokenizer)
     checks.check_objective(config, objective)
     model = presets.model_of(config, cfg, objective, tokenizer)
     model = dataclasses.replace(model, soft=vectors)
@@ -190,15 +190,20 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
             pretrained.tokenizer_of(config.init) if published else tokenizers.load(path)
         )
         chat.check(template, found)
-        missing = [m for m in template.marks if m not in found.names]
-        return tokenizers.extend(found, extra=missing) if missing else found
+        names, sentinels = cells.marks_of(config, found)
+        missing = [m for m in (*template.marks, *names) if m not in found.names]
+        if not (missing or sentinels):
+            return found
+        return tokenizers.extend(found, extra=missing, sentinels=sentinels)
     if template.own:
         raise ValueError(
             "prompt.template='tokenizer' needs a published tokenizer with a chat "
             "template; set tokenizer.path, or use another prompt.template"
         )
+    names, sentinels = cells.marks_of(config)
+    marks = {"extra": (*template.marks, *names), "sentinels": sentinels}
     if config.tokenizer.kind == "byte":
-        return tokenizers.train("byte", (), extra=template.marks)
+        return tokenizers.train("byte", (), **marks)
     records = records_of(task, "train", options)
     texts = (
         text
@@ -211,9 +216,7 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
     # A cap, not a demand: small data does not have that many pieces.
     options = tokenizers.Options(exact=False)
     kind, size = config.tokenizer.kind, config.tokenizer.size
-    return tokenizers.train(
-        kind, texts, size=size, extra=template.marks, options=options
-    )
+    return tokenizers.train(kind, texts, size=size, options=options, **marks)
 
 
 def buckets_of(config: ConfigDict, length: int) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from lmtasks.objectives import base as objectives
 from lmtasks.objectives import choice
 from lmtasks.objectives import classify
 from lmtasks.objectives import clm
+from lmtasks.objectives import denoise
 from lmtasks.objectives import embed
 from lmtasks.objectives import generate
 from lmtasks.objectives import mlm
@@ -134,7 +135,16 @@ def _balance(task, config: ConfigDict, found, count: int) -> None:
     config.classify.weights = tuple(round(w, 6) for w in weights)
 
 
-def objective_of(name: str, config: ConfigDict, task, decode: plan.Decode):
+def marks_of(config: ConfigDict, tokenizer=None) -> tuple[tuple[str, ...], int]:
+    """Return (special tokens, sentinels) the objective needs that a tokenizer lacks."""
+    if config.objective != "denoise":
+        return (), 0
+    options = schema.typed(denoise.Options, config.denoise)
+    kind = denoise.kind_of(options, config.architecture)
+    return denoise.lacks(kind, tokenizer)
+
+
+def objective_of(name: str, config: ConfigDict, task, decode: plan.Decode, tokenizer):
     """Return the objective with its hyper-parameters."""
     setting = objectives.Setting(
         architecture=config.architecture,
@@ -148,6 +158,9 @@ def objective_of(name: str, config: ConfigDict, task, decode: plan.Decode):
     )
     if name == "clm":
         return clm.Clm(setting, decode)
+    if name == "denoise":
+        options = schema.typed(denoise.Options, config.denoise)
+        return denoise.make(setting, options, decode, tokenizer)
     if name == "generate":
         return generate.Generate(setting, decode)
     if name == "choice":

@@ -266,7 +266,6 @@ def test_every_kind_and_architecture_is_trained_planned_or_refused(kind, archite
 @pytest.mark.parametrize(
     ("task", "architecture", "reason"),
     [
-        ("toy_text", "encoder_decoder", "no source side"),
         ("toy_turns", "encoder", "cannot write text"),
         ("toy_pair", "encoder_decoder", "one stack"),
         ("toy_preference", "decoder", "planned"),

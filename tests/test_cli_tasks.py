@@ -11,7 +11,7 @@ def test_the_verb_prints_every_task_and_what_is_planned(capsys):
     rows = {line.split()[0]: line.split() for line in lines if line}
     assert set(verb.task_names()) <= set(rows)
     assert rows["sst2"][1:5] == ["Labelled", "classify", "classify", "classify"]
-    assert rows["text"][3] == "clm"
+    assert rows["text"][2:5] == ["mlm", "clm", "denoise"]
     assert rows["seq2seq"][2:5] == ["-", "generate", "generate"]
     assert rows["(multimodal)"][1:4] == ["-", "planned", "-"]
     assert {"(retrieval)", "(preference)"} <= set(rows)

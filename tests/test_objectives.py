@@ -400,10 +400,11 @@ def test_what_has_an_answer_may_be_generated(kind, architecture):
     [
         ("clm", "Text", "encoder", "cannot write text"),
         ("generate", "Turns", "encoder", "cannot write text"),
-        ("clm", "Text", "encoder_decoder", "no source side"),
+        ("clm", "Text", "encoder_decoder", "only where parts of it are taken out"),
         ("classify", "Turns", "decoder", "does not read Turns"),
         ("clm", "Labelled", "decoder", "does not read Labelled"),
-        ("denoise", "Text", "encoder", "planned"),
+        ("denoise", "Text", "encoder", "mlm hides those"),
+        ("denoise", "Turns", "encoder_decoder", "does not read Turns"),
         ("tag", "Labelled", "encoder", "does not read Labelled"),
         ("mlm", "Text", "decoder", "only an encoder sees"),
         ("embed", "Pair", "encoder_decoder", "one stack"),

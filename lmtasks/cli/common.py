@@ -34,7 +34,7 @@ def parse(fv: flags.FlagValues, argv: list[str], usage: str) -> list[str]:
         near = difflib.get_close_matches(error.flagname, list(fv), n=1)
         hint = f"; did you mean --{near[0]}?" if near else ""
         raise ValueError(
-            f"--{error.flagname} is not a flag of this verb{hint} See --help"
+            f"--{error.flagname} is not a flag of this verb{hint}; see --help"
         ) from None
     except flags.Error as error:
         raise ValueError(str(error).splitlines()[0]) from None

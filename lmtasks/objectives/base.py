@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import math
 
 import jax
 import numpy as np
@@ -24,7 +25,8 @@ from lmtasks.types import Sums
 # such table.
 SUPPORT = {
     ("Text", "encoder"): ("mlm", "rtd"),
-    ("Text", "decoder"): ("clm",),
+    ("Text", "decoder"): ("clm", "denoise"),
+    ("Text", "encoder_decoder"): ("denoise",),
     ("Turns", "decoder"): ("generate",),
     ("Turns", "encoder_decoder"): ("generate",),
     ("Labelled", "encoder"): ("classify",),
@@ -42,7 +44,7 @@ SUPPORT = {
     ("Pair", "encoder"): ("embed",),
     ("Pair", "decoder"): ("embed",),
 }
-PLANNED = ("denoise", "prefer")
+PLANNED = ("prefer",)
 
 
 def supported(kind: str, architecture: str) -> str | None:
@@ -75,7 +77,9 @@ def _reason(name, kind, architecture):
     if architecture == "encoder" and name in ("clm", "generate"):
         return "an encoder sees both sides of a token and cannot write text"
     if kind == "Text" and architecture == "encoder_decoder":
-        return "plain text has no source side for the encoder"
+        return "plain text has a source side only where parts of it are taken out"
+    if (name, architecture) == ("denoise", "encoder"):
+        return "an encoder has one token for each it reads; mlm hides those"
     if (name, kind) == ("embed", "Pair"):
         return "its vectors are pooled from one stack of layers"
     if name in ("mlm", "rtd") and kind == "Text":
@@ -158,15 +162,31 @@ class Objective:
 def token_loss(setting: Setting, apply, params, batch, rng) -> Sums:
     """Return the sums of one masked cross-entropy over `targets` and `weights`."""
     logits = apply(params, batch, rng)
-    at = batch.get("at")
+    return token_sums(setting, logits, batch, training=rng is not None)
+
+
+def token_sums(setting: Setting, logits, batch, *, training: bool) -> Sums:
+    """Return the same of logits; evaluation reports the plain likelihood."""
     return losses.token_cross_entropy(
         logits,
-        losses.gather_at(batch["targets"], at),
-        losses.gather_at(batch["weights"], at),
-        # Evaluation (no rng) reports the plain likelihood.
-        label_smoothing=setting.label_smoothing if rng is not None else 0.0,
-        z_loss=setting.z_loss if rng is not None else 0.0,
+        *learned(batch),
+        label_smoothing=setting.label_smoothing if training else 0.0,
+        z_loss=setting.z_loss if training else 0.0,
     )
+
+
+def learned(batch) -> tuple:
+    """Return (targets, weights) of the positions that reach the head."""
+    at = batch.get("at")
+    keys = ("targets", "weights")
+    return tuple(losses.gather_at(batch[key], at) for key in keys)
+
+
+def perplexity(totals) -> dict[str, float]:
+    """Return {"perplexity"} of the summed loss."""
+    nats, weight = totals["loss"]
+    mean = nats / max(weight, 1)
+    return {"perplexity": math.exp(mean) if mean < 700 else math.inf}
 
 
 def write(
@@ -237,6 +257,17 @@ def texts_of(decode: plan.Decode, row: dict, tokenizer, *, continues=False) -> d
     if decode.choose == "vote":
         best = choose.vote(texts, lambda text: text.strip() or None, scores)
     return {"text": texts[best], "texts": texts, "scores": scores, "chosen": best}
+
+
+def start_id(tokenizer) -> int | None:
+    """Return what the first token of a plain text is predicted from: bos, else eos."""
+    return tokenizer.eos_id if tokenizer.bos_id is None else tokenizer.bos_id
+
+
+def text_start(tokenizer) -> list[int]:
+    """Return that in a list, or nothing."""
+    start = start_id(tokenizer)
+    return [] if start is None else [start]
 
 
 def next_token_features(ids: list[int], learned: list[bool]) -> Features:

@@ -35,7 +35,7 @@ class Clm(base.Objective):
 
     def start_id(self, tokenizer) -> int | None:
         """Return what the first token of a document is predicted from."""
-        return tokenizer.bos_id if tokenizer.bos_id is not None else tokenizer.eos_id
+        return base.start_id(tokenizer)
 
     def featurize(self, example, tokenizer, rng=None) -> list[Features]:
         """Return windows of T; each token of the document is a target once.

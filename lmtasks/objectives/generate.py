@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 
@@ -97,9 +96,7 @@ class Generate(base.Objective):
 
     def report(self, totals, examples) -> dict[str, float]:
         """Return the perplexity of the answers."""
-        nats, weight = totals["loss"]
-        mean = nats / max(weight, 1)
-        return {"perplexity": math.exp(mean) if mean < 700 else math.inf}
+        return base.perplexity(totals)
 
     def predict(self, model, params, batch, rng, tables=None):
         """Return what `base.write` returns."""

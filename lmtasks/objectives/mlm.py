@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -154,9 +153,7 @@ class Mlm(base.Objective):
         """Return the perplexity of the chosen tokens, also of those that were replaced
         or kept; the accuracy is that of the same tokens.
         """
-        nats, weight = totals["loss"]
-        mean = nats / max(weight, 1)
-        return {"perplexity": math.exp(mean) if mean < 700 else math.inf}
+        return base.perplexity(totals)
 
     def predict(self, model, params, batch, rng=None, tables=None):
         """Return {"ids": int32[B, A, top], "scores": float32[B, A, top]}: the likeliest

@@ -218,7 +218,14 @@ class Writer:
         batch["positions"][len(rows) :] = -1
         batch["example"] = np.asarray([r.example for r in full], np.int32)
         sharding = parallel.batch_sharding(mesh)
-        keys = ("tokens", "positions", "source", "source_positions", "example")
+        keys = (
+            "tokens",
+            "positions",
+            "prefix",
+            "source",
+            "source_positions",
+            "example",
+        )
         return parallel.put({k: batch[k] for k in keys if k in batch}, sharding)
 
     def _call(self, function, batch):
