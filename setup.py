@@ -15,6 +15,8 @@ CORE = [
     "jinja2>=3.1.6",
     "matplotlib",
     "ml-collections>=1.1",
+    # METEOR; rouge-score stems with it too.
+    "nltk",
     "numpy",
     "optax>=0.2.8",
     "orbax-checkpoint>=0.12",

@@ -120,8 +120,11 @@ CALLS = [
     ("train --config=quickstart --config.seed", "--config.seed needs a value"),
     ("train --config=quikstart --workdir={here}/new", "did you mean quickstart"),
     ("train --config=own:clasification --workdir={here}/new", "'classification'"),
-    ("train --config=own:text,encoder_decoder --config.objective=clm --workdir={here}/n",
-     "Text", "denoise on encoder_decoder"),
+    (
+        "train --config=own:text,encoder_decoder --config.objective=clm --workdir={here}/n",
+        "Text",
+        "denoise on encoder_decoder",
+    ),
     ("train --config=toy:toy_labeled,encoder --workdir={here}/n", "'toy_labelled'"),
     ("train --config=quickstart:fast --workdir={here}/new", "quickstart", "argument"),
     ("train --config=quickstart --wrokdir={here}/new", "did you mean --workdir"),

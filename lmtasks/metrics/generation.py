@@ -7,6 +7,7 @@ exact match and token F1 are fractions in [0, 1]. Gold texts: see
 
 from __future__ import annotations
 
+import collections
 import itertools
 import re
 from collections.abc import Sequence
@@ -27,7 +28,10 @@ _ROUGE_TOKEN = re.compile(r"[a-z0-9]", re.IGNORECASE)
 def bleu(
     predictions: Sequence[inputs.Prediction], scored: Sequence[examples.Example]
 ) -> dict[str, float]:
-    """Return {"bleu"} of the corpus, 0-100, tokenizer 13a (Post, 2018)."""
+    """Return {"bleu"} of the corpus, 0-100 (Post, 2018).
+
+    The tokenizer is `tokenizer_of` the gold texts.
+    """
     return _corpus("bleu", predictions, scored)
 
 
@@ -55,8 +59,30 @@ def signature(name: str, scored: Sequence[examples.Example]) -> str:
         raise ValueError(
             f"{name!r} has no signature; use one of {', '.join(sorted(_SACREBLEU))}."
         )
-    scorer = _SACREBLEU[name](references=_streams(scored))
-    return scorer.get_signature().format()
+    return _scorer(name, scored, references=_streams(scored)).get_signature().format()
+
+
+def tokenizer_of(texts: Sequence[str]) -> str:
+    """Return sacrebleu's tokenizer for a language, by the letters of its texts.
+
+    "zh" where most are Chinese, "char" where most are of another script that puts no
+    spaces between words (Japanese, Thai, Lao, Khmer, Burmese), else "13a".
+    """
+    letters = collections.Counter(
+        _script(letter) for text in texts for letter in text if letter.isalpha()
+    )
+    if 2 * (letters["zh"] + letters["char"]) <= letters.total():
+        return "13a"
+    # Japanese is written with Chinese letters too, Chinese never with kana.
+    return "char" if 10 * letters["char"] > letters["zh"] else "zh"
+
+
+def _script(letter: str) -> str:
+    code = ord(letter)
+    if 0x3400 <= code <= 0x9FFF or 0x20000 <= code <= 0x3134F:
+        return "zh"
+    spaceless = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF))
+    return "char" if any(a <= code <= b for a, b in spaceless) else ""
 
 
 def rouge(
@@ -114,8 +140,16 @@ def _corpus(name: str, predictions, scored) -> dict[str, float]:
     """Return one sacrebleu score of the corpus."""
     inputs.check(predictions, scored)
     said = inputs.said_texts(predictions)
-    score = _SACREBLEU[name]().corpus_score(said, _streams(scored))
+    score = _scorer(name, scored).corpus_score(said, _streams(scored))
     return {name: float(score.score)}
+
+
+def _scorer(name: str, scored, **given):
+    """Return sacrebleu's scorer for the language of the gold texts."""
+    if name == "bleu":
+        golds = [text for example in scored for text in inputs.gold_texts(example)]
+        given["tokenize"] = tokenizer_of(golds)
+    return _SACREBLEU[name](**given)
 
 
 def _streams(scored) -> list[tuple[str | None, ...]]:

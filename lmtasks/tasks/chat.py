@@ -1,18 +1,24 @@
 """One's own conversations.
 
-They have one of three forms, told apart by their keys:
+They have one of these forms, told apart by their keys:
 
     {"messages": [{"role": "user", "content": ".."}, ..]}
     {"conversations": [{"from": "human", "value": ".."}, ..]}, also with "system"
+    {"conversations": ["..", "..", ..]}, texts that take turns
     {"instruction": "..", "input": "..", "output": "..", "history": [["..", ".."], ..]}
+    {"instruction": "..", "instances": [{"input": "..", "output": ".."}, ..]}
+    {"prompt": "..", "completion": ".."}
 
-The last (Alpaca) needs the instruction only; "system" may stand beside it.
+The fourth (Alpaca) needs the instruction only; of several instances (Self-Instruct) the
+first is taken; "system" may stand beside each. A literal <|endoftext|> behind a
+completion is left out.
 """
 
 from lmtasks.data import examples
 from lmtasks.data import sources
 from lmtasks.metrics import generation
 from lmtasks.tasks import base
+from lmtasks.tasks import seq2seq
 
 _ROLES = {
     "system": "system",
@@ -23,9 +29,10 @@ _ROLES = {
     "model": "assistant",
 }
 _FORMS = (
-    "messages (role, content), conversations (from, value) or instruction (input, "
-    "output, history)"
+    "messages (role, content), conversations (from, value, or plain texts), instruction "
+    "(input, output, history, or instances) or prompt and completion"
 )
+_END = "<|endoftext|>"
 
 
 def example(record: base.Record) -> examples.Turns:
@@ -33,9 +40,12 @@ def example(record: base.Record) -> examples.Turns:
     if "messages" in record:
         turns = _turns(record["messages"], "role", "content")
     elif "conversations" in record:
-        turns = _turns(record["conversations"], "from", "value")
+        turns = _conversation(record["conversations"])
     elif "instruction" in record:
         turns = _alpaca(record)
+    elif "prompt" in record and "completion" in record:
+        reply = record["completion"].removesuffix(_END)
+        turns = seq2seq.turns(record["prompt"], reply).turns
     else:
         raise ValueError(
             f"a record with the keys {', '.join(record)} is no known form of chat; it "
@@ -65,8 +75,18 @@ def _turns(messages: list, role: str, text: str) -> tuple[examples.Turn, ...]:
     return tuple(turns)
 
 
+def _conversation(messages: list) -> tuple[examples.Turn, ...]:
+    """Return messages that say who speaks, or texts that take turns."""
+    if not all(isinstance(message, str) for message in messages):
+        return _turns(messages, "from", "value")
+    roles = ("user", "assistant")
+    return tuple(examples.Turn(roles[i % 2], text) for i, text in enumerate(messages))
+
+
 def _alpaca(record: base.Record) -> tuple[examples.Turn, ...]:
     """Return the history, the instruction with its input, and the output."""
+    if record.get("instances"):
+        record = record | record["instances"][0]
     asked = [record["instruction"], record.get("input") or ""]
     rounds = [*(record.get("history") or ()), ("\n".join(filter(None, asked)), None)]
     turns = []
@@ -112,5 +132,10 @@ TASK = base.Task(
             "output": "That is ten.",
             "history": [["What is two and three?", "Five."]],
         },
+        {
+            "instruction": "Name a colour.",
+            "instances": [{"input": "", "output": "Green, perhaps."}],
+        },
+        {"prompt": "The sky is", "completion": "mostly blue.<|endoftext|>"},
     ),
 )

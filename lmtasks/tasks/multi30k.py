@@ -8,6 +8,7 @@ sacrebleu's own tokenizer.
 from lmtasks.data import examples
 from lmtasks.data import sources
 from lmtasks.metrics import generation
+from lmtasks.metrics import meteor
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
@@ -27,7 +28,7 @@ TASK = base.Task(
     ),
     example=example,
     kind=examples.Turns,
-    metrics=(generation.bleu, generation.chrf, generation.ter),
+    metrics=(generation.bleu, generation.chrf, generation.ter, meteor.meteor),
     prompt="",
     decode={"method": "beam", "beams": 4},
     samples=(

@@ -23,6 +23,12 @@ def turns(prompt: str, reply: str, *references: str) -> examples.Turns:
     return examples.Turns(said, tuple(references))
 
 
+def summary(what: str, text: str, *summaries: str) -> examples.Turns:
+    """Return a text to summarize with its summary; further ones are accepted too."""
+    prompt = f"Summarize the following {what}: {text} Summary:"
+    return turns(prompt, *summaries)
+
+
 TASK = base.Task(
     source=sources.Source(),
     example=example,

@@ -1,0 +1,40 @@
+"""CNN/DailyMail: the highlights of news articles. (See et al., 2017)
+
+TFDS cnn_dailymail, or a folder of train.jsonl, validation.jsonl and test.jsonl:
+article, highlights, one a line.
+"""
+
+from lmtasks.data import examples
+from lmtasks.data import sources
+from lmtasks.metrics import generation
+from lmtasks.tasks import base
+from lmtasks.tasks import seq2seq
+
+
+def example(record: base.Record) -> examples.Turns:
+    """Return an article as the prompt, its highlights as the reply."""
+    return seq2seq.summary("article", record["article"], record["highlights"])
+
+
+TASK = base.Task(
+    source=sources.Source(tfds="cnn_dailymail", files={"*": "{split}.jsonl"}),
+    example=example,
+    kind=examples.Turns,
+    metrics=(generation.rouge,),
+    prompt="",
+    decode={"method": "beam", "beams": 4},
+    samples=(
+        {
+            "article": "The bridge over the river was closed on Monday after a crack was found. Engineers expect repairs to take two weeks.",
+            "highlights": "A cracked bridge stays closed for two weeks.",
+        },
+        {
+            "article": "The town council voted to plant four hundred trees along the harbour by spring.",
+            "highlights": "A town plants four hundred trees at its harbour.",
+        },
+        {
+            "article": "A museum lends its oldest map to a school, where pupils copy it by hand.",
+            "highlights": "Pupils copy a museum's oldest map.",
+        },
+    ),
+)

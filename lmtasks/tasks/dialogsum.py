@@ -1,0 +1,44 @@
+"""DialogSum: summaries of everyday conversations. (Chen et al., 2021)
+
+A folder of train.jsonl, validation.jsonl and test.jsonl: dialogue, summary. (Its
+authors call them dialogsum.train.jsonl, dialogsum.dev.jsonl and dialogsum.test.jsonl;
+the test file has summary1 to summary3, of which all are accepted.)
+"""
+
+from lmtasks.data import examples
+from lmtasks.data import sources
+from lmtasks.metrics import generation
+from lmtasks.tasks import base
+from lmtasks.tasks import seq2seq
+
+
+def example(record: base.Record) -> examples.Turns:
+    """Return a conversation as the prompt, its summary as the reply."""
+    keys = ("summary", "summary1", "summary2", "summary3")
+    summaries = [record[key] for key in keys if record.get(key)]
+    return seq2seq.summary("conversation", record["dialogue"], *summaries)
+
+
+TASK = base.Task(
+    source=sources.Source(files={"*": "{split}.jsonl"}),
+    example=example,
+    kind=examples.Turns,
+    metrics=(generation.rouge,),
+    prompt="",
+    decode={"method": "beam", "beams": 4},
+    samples=(
+        {
+            "dialogue": "#Person1#: Is the room free?\n#Person2#: From noon on.",
+            "summary": "#Person2# tells #Person1# that the room is free from noon on.",
+        },
+        {
+            "dialogue": "#Person1#: The soup is cold.\n#Person2#: I bring you another.",
+            "summary": "#Person1# gets another soup.",
+        },
+        {
+            "dialogue": "#Person1#: Two tickets, please.\n#Person2#: That is ten euros.",
+            "summary1": "#Person1# buys two tickets for ten euros.",
+            "summary2": "Two tickets cost #Person1# ten euros.",
+        },
+    ),
+)

@@ -1,0 +1,40 @@
+"""SAMSum: summaries of chats between friends. (Gliwa et al., 2019)
+
+TFDS samsum, or a folder of train.jsonl, validation.jsonl and test.jsonl: dialogue,
+summary.
+"""
+
+from lmtasks.data import examples
+from lmtasks.data import sources
+from lmtasks.metrics import generation
+from lmtasks.tasks import base
+from lmtasks.tasks import seq2seq
+
+
+def example(record: base.Record) -> examples.Turns:
+    """Return a chat as the prompt, its summary as the reply."""
+    return seq2seq.summary("conversation", record["dialogue"], record["summary"])
+
+
+TASK = base.Task(
+    source=sources.Source(tfds="samsum", files={"*": "{split}.jsonl"}),
+    example=example,
+    kind=examples.Turns,
+    metrics=(generation.rouge,),
+    prompt="",
+    decode={"method": "beam", "beams": 4},
+    samples=(
+        {
+            "dialogue": "Ada: Lunch at one?\nBen: Make it two, I am still in Oslo.",
+            "summary": "Ada and Ben have lunch at two.",
+        },
+        {
+            "dialogue": "Mia: The lift is broken.\nTom: Again? I call the caretaker.",
+            "summary": "The lift is broken and Tom calls the caretaker.",
+        },
+        {
+            "dialogue": "Eva: Who has the key?\nJon: It hangs by the door.",
+            "summary": "The key hangs by the door.",
+        },
+    ),
+)
