@@ -1,12 +1,15 @@
 """Written code: what parses, and pass@k."""
 
+import dataclasses
 import doctest
 import itertools
 
 import pytest
 
+from lmtasks import sandbox
 from lmtasks.data import examples
 from lmtasks.metrics import code
+from lmtasks.metrics import execution
 
 
 def turns(prompt, reply="pass"):
@@ -58,3 +61,39 @@ def test_pass_at_k_is_the_share_of_draws_with_a_right_one():
 def test_pass_at_k_of_too_few_samples_is_refused(samples, right, k):
     with pytest.raises(ValueError, match="does not exist"):
         code.pass_at_k(samples, right, k)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("x = 1", "x = 1"),
+        ("Sure:\n```python\nx = 1\n```\nDone.", "x = 1\n"),
+        ("```\nx = 1\n``` and ```\ny\n```", "x = 1\n"),
+        ("```x = 1```", "x = 1"),
+        ("```python\nx = 1", "x = 1"),
+    ],
+)
+def test_code_is_the_first_block(text, found):
+    assert execution.code_of(text) == found
+
+
+def test_tests_that_are_missing_are_refused():
+    with pytest.raises(ValueError, match="example 0 has no tests"):
+        execution.pass_at([{"text": "x"}], [turns("p")])
+
+
+@pytest.mark.process
+def test_pass_at_k_runs_every_text_against_the_tests():
+    try:
+        sandbox.check()
+    except sandbox.Unavailable as error:
+        pytest.skip(str(error))
+    one = dataclasses.replace(turns("p"), tests="assert add(1, 2) == 3")
+    right, wrong = "def add(a, b):\n    return a + b", "def add(a, b):\n    return a"
+    said = [{"text": wrong, "texts": [wrong] * 7 + [right] * 3}]
+    found = execution.pass_at(said, [one])
+    assert found == pytest.approx({"pass@1": 0.3, "pass@10": 1.0, "timeouts": 0.0})
+    body = dataclasses.replace(one, opening="def add(a, b):\n")
+    said = [{"text": "    return a + b"}, {"text": "while True: pass"}]
+    found = execution.pass_at(said, [body, one])
+    assert found == {"pass@1": 0.5, "timeouts": 1.0}

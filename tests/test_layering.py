@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 # longest matching prefix decides.
 LAYERS = (
     ("types", "data.examples", "models.config"),
-    ("losses", "metrics", "tokenizers", "layers", "decode", "training.optim",
+    ("losses", "sandbox", "metrics", "tokenizers", "layers", "decode", "training.optim",
      "training.masks", "training.parallel", "training.track", "training.chips",
      "training.manifest"),
     ("models", "families", "data", "hf"),

@@ -91,8 +91,9 @@ def check_example(task, example):
             assert example.context[start : start + len(text)] == text
     if isinstance(example, examples.Choice):
         assert 0 <= example.answer < len(example.options)
-    texts = [value for value in vars(example).values() if isinstance(value, str)]
-    assert all(texts)
+    code = ("tests", "opening")  # of turns that are run
+    texts = {k: v for k, v in vars(example).items() if isinstance(v, str)}
+    assert all(text for key, text in texts.items() if key not in code)
 
 
 def perfect(example):

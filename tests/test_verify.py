@@ -339,4 +339,4 @@ def test_eval_refuses_a_verifier_that_has_nothing_to_verify(work, capsys):
 def test_eval_says_what_a_verifier_does_not_go_with(work, capsys):
     flags = (f"--workdir={work}", f"--verifier={work}")
     found = runs.command(capsys, "eval", "--suite=glue", *flags)
-    assert found.code == 2 and "leave it or --suite out" in found.err
+    assert found.code == 2 and "leave them or --suite out" in found.err

@@ -12,17 +12,20 @@ from lmtasks.cli import common
 HELP = "score a trained run on a split"
 USAGE = """
 lmtasks eval --workdir=DIR [--split=validation] [--step=N|best] [--verifier=NLI_RUN]
-             [--config.KEY=VALUE ...]
+             [--allow_code_exec] [--config.KEY=VALUE ...]
 lmtasks eval --suite=glue --workdir=DIR [--step=N|best]
 
 Prints the metrics and appends them to DIR/eval.jsonl; predictions go to
 DIR/predictions-SPLIT.jsonl. With --suite, one table of the tasks trained there. With
 --verifier, the share of written sentences that follow from their source by a run
-trained on NLI is a metric too (entailment_support).
+trained on NLI is a metric too (entailment_support). With --allow_code_exec, written
+Python is run against the tests of its task (pass@k), in namespaces of its own without
+network and files; refused where Linux does not offer them.
 
     lmtasks eval --workdir=runs/sst2 --split=test
     lmtasks eval --workdir=runs/sst2 --config.prompt.label_norm=pmi
     lmtasks eval --workdir=runs/summaries --verifier=runs/snli
+    lmtasks eval --workdir=runs/mbpp --allow_code_exec --config.decode.texts=10
 """
 
 
@@ -63,6 +66,25 @@ def _verifying(folder: str, run) -> list:
         raise ValueError(f"--verifier={folder}: {error}") from None
 
 
+def _executing(run) -> list:
+    """Return the metric of --allow_code_exec, after a trial of the jail."""
+    from lmtasks import sandbox
+    from lmtasks.metrics import execution
+
+    samples = map(run.task.example, run.task.samples)
+    if not any(getattr(example, "tests", "") for example in samples):
+        raise ValueError(
+            f"--allow_code_exec: task={run.config.task!r} has no tests that written code "
+            "could be run against; leave it out"
+        )
+    if not run.config.eval.predict:
+        raise ValueError(
+            "--allow_code_exec needs texts; leave config.eval.predict=True"
+        )
+    sandbox.check()
+    return [execution.pass_at]
+
+
 def main(argv: list[str]) -> int:
     """Evaluate; print one line per metric."""
     spec, overrides, rest = common.split_config(argv)
@@ -72,18 +94,22 @@ def main(argv: list[str]) -> int:
     flags.DEFINE_string("step", None, "saved step or best; newest", flag_values=fv)
     flags.DEFINE_string("suite", None, "tasks to score", flag_values=fv)
     flags.DEFINE_string("verifier", None, "run trained on NLI", flag_values=fv)
+    flags.DEFINE_bool("allow_code_exec", False, "run written code", flag_values=fv)
     common.no_more(common.parse(fv, rest, USAGE))
     folder = common.required(fv, "workdir")
     from lmtasks import api
 
-    if fv.suite and fv.verifier:
-        raise ValueError("--verifier is for one run; leave it or --suite out")
+    if fv.suite and (fv.verifier or fv.allow_code_exec):
+        raise ValueError(
+            "--verifier and --allow_code_exec are for one run; leave them or --suite out"
+        )
     if fv.suite:
         return _suite(fv, folder)
     config = common.config_of(spec, overrides, folder)
     loaded = api.load(folder, common.step_of(folder, fv.step), config)
     split = fv.split or config.eval.split
     more = _verifying(fv.verifier, loaded.run)
+    more += _executing(loaded.run) if fv.allow_code_exec else []
     metrics, said = api.evaluate(loaded, split, more)
     row = {"step": loaded.step, "split": split, **metrics}
     path = pathlib.Path(folder)

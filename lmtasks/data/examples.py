@@ -27,11 +27,14 @@ class Turns:
     """A conversation, or a prompt with its completion; loss on assistant turns.
 
     At inference the last assistant turn may be absent. `references` are further
-    accepted answers for scoring.
+    accepted answers for scoring. `tests` are Python that fails where the reply, with
+    `opening` before it, is not right.
     """
 
     turns: tuple[Turn, ...]
     references: tuple[str, ...] = ()
+    tests: str = ""
+    opening: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """HumanEval: functions from head and docstring. (Chen et al., 2021)
 
 A folder with HumanEval.jsonl, also .gz: prompt, canonical_solution, test, entry_point.
-It is a test set: there is nothing to train on.
+It is a test set: there is nothing to train on. `lmtasks eval --allow_code_exec` runs the
+tests.
 """
+
+import dataclasses
 
 from lmtasks.data import examples
 from lmtasks.data import sources
@@ -14,7 +17,9 @@ from lmtasks.tasks import seq2seq
 
 def example(record: base.Record) -> examples.Turns:
     """Return head and docstring as the prompt, the body as the reply."""
-    return seq2seq.turns(record["prompt"], record["canonical_solution"])
+    found = seq2seq.turns(record["prompt"], record["canonical_solution"])
+    tests = f"{record['test']}\ncheck({record['entry_point']})"
+    return dataclasses.replace(found, tests=tests, opening=record["prompt"])
 
 
 TASK = base.Task(
@@ -27,16 +32,19 @@ TASK = base.Task(
         {
             "prompt": 'def add(a, b):\n    """Return the sum."""\n',
             "canonical_solution": "    return a + b\n",
+            "test": "def check(f):\n    assert f(1, 2) == 3",
             "entry_point": "add",
         },
         {
             "prompt": 'def last(items):\n    """Return the last item."""\n',
             "canonical_solution": "    return items[-1]\n",
+            "test": "def check(f):\n    assert f([1, 2]) == 2",
             "entry_point": "last",
         },
         {
             "prompt": 'def back(text):\n    """Return the text reversed."""\n',
             "canonical_solution": "    return text[::-1]\n",
+            "test": "def check(f):\n    assert f('ab') == 'ba'",
             "entry_point": "back",
         },
     ),

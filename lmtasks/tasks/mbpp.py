@@ -1,8 +1,10 @@
 """MBPP: Python functions from a sentence. (Austin et al., 2021)
 
 A folder of train.jsonl, validation.jsonl and test.jsonl: text, code, test_list. The
-tests stand in the prompt, as in the paper.
+tests stand in the prompt, as in the paper; `lmtasks eval --allow_code_exec` runs them.
 """
+
+import dataclasses
 
 from lmtasks.data import examples
 from lmtasks.data import sources
@@ -16,7 +18,9 @@ def example(record: base.Record) -> examples.Turns:
     """Return sentence and tests as the prompt, the function as the reply."""
     tests = "\n".join(record["test_list"])
     prompt = f"{record['text']}\nYour code should pass these tests:\n{tests}\n"
-    return seq2seq.turns(prompt, record["code"].replace("\r\n", "\n"))
+    found = seq2seq.turns(prompt, record["code"].replace("\r\n", "\n"))
+    before = record.get("test_setup_code") or ""
+    return dataclasses.replace(found, tests=f"{before}\n{tests}")
 
 
 TASK = base.Task(

@@ -143,8 +143,8 @@ class Evaluator:
         return prediction
 
     def _voted(self, prediction: dict, example) -> dict:
-        """Return the parsed text of several; a vote counts what the task reads in
-        them, such as the number that ends a solution.
+        """Return the parsed text of several, and all of them; a vote counts what the
+        task reads in them, such as the number that ends a solution.
         """
         task, texts = self.run.task, prediction["texts"]
 
@@ -156,9 +156,10 @@ class Evaluator:
             said = [v for k, v in sorted(parsed.items()) if k != "text"]
             return str(said) if said else text.strip() or None
 
-        if self.run.decode.choose != "vote":
-            return parse(prediction["text"])
-        return parse(texts[choose.vote(texts, answer, prediction["scores"])])
+        chosen = prediction["text"]
+        if self.run.decode.choose == "vote":
+            chosen = texts[choose.vote(texts, answer, prediction["scores"])]
+        return parse(chosen) | {"texts": texts}
 
     def score(self, params: Params, split: Split, rng) -> tuple[dict, list]:
         """Return ({metric: value}, predictions) of a split."""
