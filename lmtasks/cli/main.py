@@ -68,7 +68,8 @@ def main(argv: list[str] | None = None) -> int:
         near = difflib.get_close_matches(verb, verbs(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         print(
-            f"lmtasks: {verb!r} is not a verb{hint} See lmtasks --help", file=sys.stderr
+            f"lmtasks: {verb!r} is not a verb{hint}; see lmtasks --help",
+            file=sys.stderr,
         )
         return 2
     try:

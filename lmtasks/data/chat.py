@@ -108,7 +108,8 @@ def render(turns, tokenizer, template: Template, *, bos: bool) -> tuple[list, li
 
     Args:
         turns: sequence of examples.Turn; a last assistant turn may be missing, then
-            the ids end with what stands before a reply.
+            the ids end with what stands before a reply. A reply with `ids` has these;
+            the tokenizer's own template goes by its text.
         tokenizer: any tokenizer of lmtasks.tokenizers.
         template: the markers.
         bos: begin with the tokenizer's beginning-of-sequence where it has one; the
@@ -127,6 +128,12 @@ def render(turns, tokenizer, template: Template, *, bos: bool) -> tuple[list, li
         ids.extend(new)
         learned.extend([learn] * len(new))
 
+    def finish(after, replying):
+        if replying and template.ends and tokenizer.eos_id is not None:
+            ids.append(tokenizer.eos_id)
+            learned.append(True)
+        add(after, special=True, learn=replying)
+
     if bos and tokenizer.bos_id is not None:
         ids.append(tokenizer.bos_id)
         learned.append(False)
@@ -135,16 +142,19 @@ def render(turns, tokenizer, template: Template, *, bos: bool) -> tuple[list, li
     for turn in turns:
         before, after = getattr(template, turn.role)
         replying = turn.role == "assistant"
+        if replying and getattr(turn, "ids", None) is not None:
+            add(before, special=True)
+            ids.extend(turn.ids)
+            learned.extend([True] * len(turn.ids))
+            finish(after, replying)
+            continue
         # A marker's last space belongs to the text: "_Hello" is one piece, "_" and
         # "Hello" are not what the model would read in running text.
         marker = before.rstrip(" ")
         add(marker, special=True)
         text = reply_text(turn.text, template) if replying else turn.text
         add(before[len(marker) :] + text, learn=replying)
-        if replying and template.ends and tokenizer.eos_id is not None:
-            ids.append(tokenizer.eos_id)
-            learned.append(True)
-        add(after, special=True, learn=replying)
+        finish(after, replying)
     if turns and turns[-1].role != "assistant":
         add(template.assistant[0], special=True)
     return ids, learned

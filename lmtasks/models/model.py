@@ -79,6 +79,10 @@ class Model:
         rngs = None if rng is None else {"dropout": rng}
         return module.apply({"params": params}, batch, rngs=rngs)
 
+    def begin(self, params: Params, batch: Batch, size: int) -> caches.Cache:
+        """Return a cache of `size` slots before anything of a prompt was read."""
+        return self._run("begin", params, batch, size)
+
     def start(
         self,
         params: Params,
@@ -135,7 +139,7 @@ class Model:
             inside = ((place >= 0) & (place < chunk))[:, None, None]
             return (cache, jnp.where(inside, mine, end)), None
 
-        cache = self._run("begin", params, batch, size)
+        cache = self.begin(params, batch, size)
         end = jnp.zeros((b, 1, self.cfg.width), self.cfg.dtype)
         numbers = jnp.arange((longest + room) // chunk)
         (cache, end), _ = jax.lax.scan(read, (cache, end), (numbers, parts))
