@@ -1,8 +1,8 @@
 """HumanEval: functions from head and docstring. (Chen et al., 2021)
 
 A folder with HumanEval.jsonl, also .gz: prompt, canonical_solution, test, entry_point.
-It is a test set: there is nothing to train on. `lmtasks eval --allow_code_exec` runs the
-tests.
+It is a test set: there is nothing to train on. `lmtasks eval --allow_code_exec` runs
+the tests.
 """
 
 import dataclasses
