@@ -34,7 +34,8 @@ tokenizer and settings: from new parameters, and from the masked language model 
 family `mlm`, which is pretrained here. What has no mean has one seed. The encoder's shape,
 one learning rate for all tasks, and the dropout were looked at on validation (language,
 Banking77, EWT, SICK, SST-2; seed 0); the steps are what two to five minutes on two quiet
-cores allow. Two ran side by side, so that wall seconds are about twice that.
+cores allow. Two ran side by side, some beside other work, so that wall seconds are two to
+three times that.
 """
 # family -> the metrics of its table, those there are; () = CLASSES.
 CLASSES = ("accuracy", "f1_macro", "mcc", "validation_accuracy", "loss")
