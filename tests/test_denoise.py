@@ -472,3 +472,9 @@ def test_texts_too_short_are_counted():
     read = lambda record: examples.Text(record["text"])
     pieces = features.Pieces(found, read, make("span"), BYTE)
     assert pieces.counts["empty"] == 1 and len(pieces) == 1
+
+
+@pytest.mark.parametrize(("architecture", "kind"), KINDS)
+def test_what_is_put_into_a_text_is_not_streamed_without_it(architecture, kind):
+    goes_on = architecture == "decoder" and kind == "prefix"
+    assert make(kind, architecture).streams == goes_on

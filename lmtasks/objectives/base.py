@@ -117,6 +117,7 @@ class Objective:
         stream: training rows are cut out of the concatenated documents.
         gather: only positions with weight reach the head.
         writes: predictions are text that is decoded.
+        streams: what is written is the answer, piece by piece.
         packs: several examples may share a training row.
         pools: the head reads a text as a whole, by model.pooling.
         whole_batch: the loss compares the examples of a batch with each other.
@@ -128,6 +129,7 @@ class Objective:
     stream = False
     gather = True
     writes = False
+    streams = True
     packs = True
     pools = False
     whole_batch = False

@@ -42,6 +42,7 @@ class Infill(base.Objective):
     spm: float = 0.5
     gather = False
     writes = True
+    streams = False  # the answer is the text with what is written put into it
 
     def rows_key(self) -> str:
         """Return the shares."""

@@ -46,6 +46,7 @@ class Restore(base.Objective):
     sentinels: tuple[int, ...] = ()
     varies = True
     writes = True
+    streams = False  # the answer is the text with what is written put into it
 
     def rows_key(self) -> str:
         """Return the ways."""

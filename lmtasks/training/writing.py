@@ -137,9 +137,11 @@ class Writer:
         """Yield the text after one prompt in pieces that never split a character.
 
         Joined, the pieces are the text that `write` returns. Only sampling and greedy
-        decoding write from left to right; other methods give the text in one piece.
+        decoding write from left to right; other methods, and objectives that put what
+        is written into a text, give it in one piece.
         """
-        if self.decode.method != "sample" or self.decode.texts > 1:
+        one_way = self.decode.method == "sample" and self.decode.texts == 1
+        if not (one_way and self._objective.streams):
             row = self.write([prompt])[0]
             yield "" if row is None else row["text"]
             return
