@@ -117,11 +117,11 @@ def launch(spec):
     except OSError as error:
         return {"passed": False, "reason": "unavailable", "said": str(error)}
     finally:
-        for pid in filter(None, (init, setup)):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        # Where there is an init, its parent ends with it: when all below it are gone.
+        try:
+            os.kill(init or setup, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         os.waitpid(setup, 0)
 
 
