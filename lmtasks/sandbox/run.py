@@ -134,7 +134,7 @@ def _python() -> dict:
     python = os.path.realpath(sys.executable)
     links = {path: os.readlink(path) for path in _SYSTEM if os.path.islink(path)}
     folders = [p for p in _SYSTEM if os.path.isdir(p) and p not in links]
-    for prefix in {sys.base_prefix, os.path.dirname(python)}:
+    for prefix in (sys.base_prefix, os.path.dirname(python)):
         prefix = os.path.realpath(prefix)
         if not any(prefix == f or prefix.startswith(f"{f}/") for f in folders):
             folders.append(prefix)
