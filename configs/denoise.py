@@ -7,7 +7,8 @@
     lmtasks train --config=denoise:fim --workdir=runs/fim --config.data.dir=DIR
 
 KIND is span (T5), prefix, ul2 or bart on an encoder-decoder, prefix or fim on a decoder.
-DIR holds train.jsonl and validation.jsonl ({"text": document}). Made for two CPU cores.
+DIR holds train.jsonl and validation.jsonl ({"text": document}). Its size is meant for two
+CPU cores; not run to the end yet.
 """
 
 from configs import base

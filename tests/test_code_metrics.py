@@ -3,13 +3,16 @@
 import dataclasses
 import doctest
 import itertools
+import pathlib
 
 import pytest
 
 from lmtasks import sandbox
 from lmtasks.data import examples
+from lmtasks.data import sources
 from lmtasks.metrics import code
 from lmtasks.metrics import execution
+from lmtasks.tasks import mbpp
 
 
 def turns(prompt, reply="pass"):
@@ -97,3 +100,17 @@ def test_pass_at_k_runs_every_text_against_the_tests():
     said = [{"text": "    return a + b"}, {"text": "while True: pass"}]
     found = execution.pass_at(said, [body, one])
     assert found == {"pass@1": 0.5, "timeouts": 1.0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ("train", "validation", "test"))
+def test_the_programs_of_mbpp_pass_their_tests_in_the_jail(split):
+    folder = pathlib.Path(__file__).parents[1].parent / "shared/data/code/mbpp"
+    if not folder.is_dir():
+        pytest.skip("the shared data sets are not here")
+    options = sources.DataOptions(dir=str(folder))
+    records = sources.open_split(mbpp.TASK.source, split, options)
+    gold = [mbpp.TASK.example(record) for record in records]
+    said = [{"text": example.turns[-1].text} for example in gold]
+    found = execution.pass_at(said, gold)
+    assert found == {"pass@1": 1.0, "timeouts": 0.0}

@@ -5,9 +5,10 @@ email_body, subject_line. The human subject lines ann0, ann1, ... of the held-ou
 are accepted as well.
 """
 
+import dataclasses
+
 from lmtasks.data import examples
 from lmtasks.data import sources
-from lmtasks.metrics import generation
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
@@ -21,13 +22,10 @@ def example(record: base.Record) -> examples.Turns:
     return seq2seq.turns(prompt, record["subject_line"], *more)
 
 
-TASK = base.Task(
+TASK = dataclasses.replace(
+    seq2seq.SUMMARIES,
     source=sources.Source(tfds="aeslc", files={"*": "{split}.jsonl"}),
     example=example,
-    kind=examples.Turns,
-    metrics=(generation.rouge,),
-    prompt="",
-    decode={"method": "beam", "beams": 4},
     samples=(
         {
             "email_body": "Could you send me the figures for May before noon?",

@@ -4,9 +4,10 @@ TFDS cnn_dailymail, or a folder of train.jsonl, validation.jsonl and test.jsonl:
 article, highlights, one a line.
 """
 
+import dataclasses
+
 from lmtasks.data import examples
 from lmtasks.data import sources
-from lmtasks.metrics import generation
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
@@ -16,13 +17,10 @@ def example(record: base.Record) -> examples.Turns:
     return seq2seq.summary("article", record["article"], record["highlights"])
 
 
-TASK = base.Task(
+TASK = dataclasses.replace(
+    seq2seq.SUMMARIES,
     source=sources.Source(tfds="cnn_dailymail", files={"*": "{split}.jsonl"}),
     example=example,
-    kind=examples.Turns,
-    metrics=(generation.rouge,),
-    prompt="",
-    decode={"method": "beam", "beams": 4},
     samples=(
         {
             "article": "The bridge over the river was closed on Monday after a crack was found. Engineers expect repairs to take two weeks.",

@@ -5,9 +5,10 @@ authors call them dialogsum.train.jsonl, dialogsum.dev.jsonl and dialogsum.test.
 the test file has summary1 to summary3, of which all are accepted.)
 """
 
+import dataclasses
+
 from lmtasks.data import examples
 from lmtasks.data import sources
-from lmtasks.metrics import generation
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
@@ -19,13 +20,10 @@ def example(record: base.Record) -> examples.Turns:
     return seq2seq.summary("conversation", record["dialogue"], *summaries)
 
 
-TASK = base.Task(
+TASK = dataclasses.replace(
+    seq2seq.SUMMARIES,
     source=sources.Source(files={"*": "{split}.jsonl"}),
     example=example,
-    kind=examples.Turns,
-    metrics=(generation.rouge,),
-    prompt="",
-    decode={"method": "beam", "beams": 4},
     samples=(
         {
             "dialogue": "#Person1#: Is the room free?\n#Person2#: From noon on.",

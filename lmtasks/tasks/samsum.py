@@ -4,9 +4,10 @@ TFDS samsum, or a folder of train.jsonl, validation.jsonl and test.jsonl: dialog
 summary.
 """
 
+import dataclasses
+
 from lmtasks.data import examples
 from lmtasks.data import sources
-from lmtasks.metrics import generation
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
@@ -16,13 +17,10 @@ def example(record: base.Record) -> examples.Turns:
     return seq2seq.summary("conversation", record["dialogue"], record["summary"])
 
 
-TASK = base.Task(
+TASK = dataclasses.replace(
+    seq2seq.SUMMARIES,
     source=sources.Source(tfds="samsum", files={"*": "{split}.jsonl"}),
     example=example,
-    kind=examples.Turns,
-    metrics=(generation.rouge,),
-    prompt="",
-    decode={"method": "beam", "beams": 4},
     samples=(
         {
             "dialogue": "Ada: Lunch at one?\nBen: Make it two, I am still in Oslo.",

@@ -5,9 +5,10 @@ sentences of the abstract, and target, one summary or more. The first is learned
 are accepted.
 """
 
+import dataclasses
+
 from lmtasks.data import examples
 from lmtasks.data import sources
-from lmtasks.metrics import generation
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
@@ -17,13 +18,10 @@ def example(record: base.Record) -> examples.Turns:
     return seq2seq.summary("abstract", " ".join(record["source"]), *record["target"])
 
 
-TASK = base.Task(
+TASK = dataclasses.replace(
+    seq2seq.SUMMARIES,
     source=sources.Source(files={"*": "{split}.jsonl"}),
     example=example,
-    kind=examples.Turns,
-    metrics=(generation.rouge,),
-    prompt="",
-    decode={"method": "beam", "beams": 4},
     samples=(
         {
             "source": ["We study bees.", "Their dance tells where food is."],

@@ -6,6 +6,8 @@ config.data.files.train=train.en+train.de. `references` may list further accepte
 targets. The source is the prompt as it stands.
 """
 
+import dataclasses
+
 from lmtasks.data import examples
 from lmtasks.data import sources
 from lmtasks.metrics import generation
@@ -49,4 +51,8 @@ TASK = base.Task(
             "references": ["two and three makes five"],
         },
     ),
+)
+# What the tasks of summaries have in common.
+SUMMARIES = dataclasses.replace(
+    TASK, metrics=(generation.rouge,), decode={"method": "beam", "beams": 4}
 )

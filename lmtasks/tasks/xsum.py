@@ -4,9 +4,10 @@ TFDS xsum, or a folder of train.jsonl, validation.jsonl and test.jsonl: document
 summary.
 """
 
+import dataclasses
+
 from lmtasks.data import examples
 from lmtasks.data import sources
-from lmtasks.metrics import generation
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
@@ -16,13 +17,10 @@ def example(record: base.Record) -> examples.Turns:
     return seq2seq.summary("article", record["document"], record["summary"])
 
 
-TASK = base.Task(
+TASK = dataclasses.replace(
+    seq2seq.SUMMARIES,
     source=sources.Source(tfds="xsum", files={"*": "{split}.jsonl"}),
     example=example,
-    kind=examples.Turns,
-    metrics=(generation.rouge,),
-    prompt="",
-    decode={"method": "beam", "beams": 4},
     samples=(
         {
             "document": "The bridge over the river was closed on Monday after a crack was found. Engineers expect repairs to take two weeks.",

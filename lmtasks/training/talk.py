@@ -111,7 +111,8 @@ class Talk:
         system = [t for t in self.turns[:1] if t.role == "system"]
         rest = self.turns[len(system) :]
         asked = [i for i, turn in enumerate(rest) if turn.role == "user"]
-        for first in asked:
+        # What did not fit before does not fit now.
+        for first in [i for i in asked if i >= self.dropped] or asked[-1:]:
             ids = self.rendered([*system, *rest[first:]])
             if len(ids) <= self._context:
                 self.dropped = first
@@ -146,8 +147,9 @@ class Talk:
     def _tokens(self, ids: list[int]) -> Iterator[list[int]]:
         """Yield the tokens of a reply as they come, its end left out."""
         most = self.decode.max_tokens
-        state = self._read(ids)
+        self._replies += 1
         draws = self._drawing()
+        state = self._read(ids, draws)
         stops, seen = set(self.decode.stop_ids), 0
         try:
             while True:
@@ -166,7 +168,7 @@ class Talk:
                 # The last one was drawn and not read yet.
                 self._held, self._cache = [*ids, *written[:-1]], state.cache
 
-    def _read(self, ids: list[int]) -> loop.State:
+    def _read(self, ids: list[int], draws) -> loop.State:
         """Return the state after the first token of a reply to ids."""
         kept = _common(self._held, ids[:-1])
         rest = ids[kept:]
@@ -184,12 +186,9 @@ class Talk:
                 begin = jax.jit(self._empty)
                 self._cache = begin(self._params, one)
         cache, self._cache, self._held = self._cache, None, []
-        self._replies += 1
+        read = (part[0], part[1], prompt, jnp.int32(kept))
         with self._here():
-            return self._begin(
-                self._params, cache, part[0], part[1], prompt, jnp.int32(kept),
-                self._drawing(),
-            )  # fmt: skip
+            return self._begin(self._params, cache, *read, draws)
 
     def _empty(self, params, batch):
         size = self._context + self.decode.max_tokens
