@@ -23,12 +23,19 @@ import time
 import table
 import texts
 import understanding
+import writing
 
 HERE = pathlib.Path(__file__).parent
 # Pages of 2 MB for the buffers of a step change no number; see the README, Numbers.
 PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 SEEDS = (0, 1, 2)
-FAMILIES = ("shakespeare", "lm", "stories", *understanding.FAMILIES)
+FAMILIES = (
+    "shakespeare",
+    "lm",
+    "stories",
+    *understanding.FAMILIES,
+    *writing.FAMILIES,
+)
 
 
 def runs_of(family: str) -> dict[str, dict]:
@@ -55,6 +62,8 @@ def runs_of(family: str) -> dict[str, dict]:
         return {"lm-0": _lm(0)}
     if family == "stories":
         return _stories()
+    if family in writing.FAMILIES:
+        return writing.runs_of(family)
     if not found:
         raise SystemExit(f"no family {family!r}; there are {', '.join(FAMILIES)}")
     return found
