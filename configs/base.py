@@ -46,8 +46,10 @@ def base() -> ConfigDict:
     c.tokenizer.size = 4096  # pieces of a trained tokenizer (char, word: at most)
 
     c.prompt = ConfigDict()
-    c.prompt.text = ""  # how an example reads as text; "" = the task's
-    c.prompt.template = "plain"  # chat markers: plain | inst | chatml | tokenizer
+    c.prompt.text = ""  # how an example reads as text, or a name; "" = the task's
+    c.prompt.shots = 0  # solved training examples before it (few-shot)
+    c.prompt.shots_seed = 0  # which ones
+    c.prompt.template = "plain"  # inst chatml llama3 gemma zephyr tokenizer | a file
     c.prompt.label_norm = "sum"  # label words: sum | tokens | bytes | pmi
 
     c.model = _parts.model()

@@ -217,7 +217,13 @@ def read_input(kind: type, task, row: dict) -> examples.Example:
         return kind(**dict(zip(given, lists, strict=True)))
     try:
         return task.example(row)
-    except (KeyError, TypeError, ValueError):
+    except ValueError as error:
+        raise ValueError(f"the row cannot be used: {error}") from None
+    except (KeyError, TypeError):
+        if kind is examples.Turns and task.prompt:
+            with contextlib.suppress(KeyError):
+                turn = examples.Turn("user", task.prompt.format(**row))
+                return examples.Turns((turn,))
         wanted = "prompt" if kind is examples.Turns else ", ".join(sorted(needed))
         raise ValueError(
             f"a row with the keys {', '.join(row)} is not understood; a {kind.__name__} "

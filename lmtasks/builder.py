@@ -20,6 +20,7 @@ from lmtasks import decoding
 from lmtasks import presets
 from lmtasks import pretrained
 from lmtasks import schema
+from lmtasks import shots
 from lmtasks import tasks
 from lmtasks import tokenizers
 from lmtasks.data import chat
@@ -27,6 +28,7 @@ from lmtasks.data import examples as kinds
 from lmtasks.data import features
 from lmtasks.data import pack
 from lmtasks.data import sources
+from lmtasks.data import templates
 from lmtasks.decode import constraints
 from lmtasks.decode import plan
 from lmtasks.hf import reading
@@ -76,6 +78,7 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     """
     config = config.copy_and_resolve_references()
     checks.check_values(config)
+    config.prompt.template = templates.text_of(config.prompt.template)
     pretrained.derive(config, folder)
     checks.check_init(config)
     task = task_of(config)
@@ -84,6 +87,8 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     objectives.check_cell(name, task.kind.__name__, config.architecture)
     config.objective = name
     options = data_options(config)
+    if config.prompt.shots and not config.decode.stop:
+        config.decode.stop = (shots.BETWEEN,)  # the model would write the next one
     decoding.resolve(config, task)
     decode = decoding.plan_of(config)
     optim = schema.typed(optimizers.Optim, config.optim)
@@ -99,6 +104,7 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     if cells.needs_labels(task, config) or balanced:
         task = cells.counted(task, config, records_of(task, "train", options))
     tokenizer = tokenizer_of(config, task, options, folder)
+    task = with_shots(task, config, options)
     decode = dataclasses.replace(decode, stop_ids=decoding.stop_ids(config, tokenizer))
     objective = cells.objective_of(name, config, task, decode, tokenizer)
     checks.check_objective(config, objective)
@@ -128,18 +134,32 @@ def task_of(config: ConfigDict) -> task_base.Task:
     if config.data.labels:
         labels = tuple(str(label) for label in config.data.labels)
         task = dataclasses.replace(task, labels=labels)
-    if config.prompt.text and task.kind is kinds.Turns:
+    if config.prompt.text and not task.prompt:
         raise ValueError(
             f"prompt.text does nothing for task={config.task!r}, whose records hold "
             "whole prompts; leave it unset or change the records"
         )
     if config.prompt.text:
-        task = dataclasses.replace(task, prompt=config.prompt.text)
-    if (
-        task.samples and task.kind is not kinds.Turns
-    ):  # a prompt that names a missing field fails here, not in step 1
+        text = task.prompts.get(config.prompt.text, config.prompt.text)
+        task = dataclasses.replace(task, prompt=text)
+    if task.samples and task.prompt:
+        # A prompt that names a missing field fails here, not in step 1.
         chat.prompt_text(task.example(task.samples[0]), task.prompt)
     return task
+
+
+def with_shots(task, config: ConfigDict, options) -> task_base.Task:
+    """Return the task with config.prompt.shots solved examples before its prompt."""
+    count = config.prompt.shots
+    if not count:
+        return task
+    if not task.prompt:
+        raise ValueError(
+            f"prompt.shots={count} does nothing for task={config.task!r}, whose records "
+            "hold whole prompts; set it to 0"
+        )
+    records = records_of(task, "train", options)
+    return shots.with_shots(task, records, count, config.prompt.shots_seed)
 
 
 def data_options(config: ConfigDict) -> sources.DataOptions:
@@ -181,7 +201,7 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
     """Return the work directory's tokenizer, that of `init`, the one at a path, or a
     trained one; it knows the template's markers.
     """
-    template = chat.template_of(config.prompt.template)
+    template = templates.template_of(config.prompt.template)
     places = [pathlib.Path(f) / "tokenizer" for f in (folder, config.init) if f]
     path = next((str(p) for p in places if p.exists()), config.tokenizer.path)
     published = not path and config.init and reading.is_checkpoint(config.init)
@@ -189,9 +209,9 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
         found = (
             pretrained.tokenizer_of(config.init) if published else tokenizers.load(path)
         )
-        chat.check(template, found)
+        templates.check(template, found)
         names, sentinels = cells.marks_of(config, found)
-        missing = [m for m in (*template.marks, *names) if m not in found.names]
+        missing = [m for m in (*template.special, *names) if m not in found.names]
         if not (missing or sentinels):
             return found
         return tokenizers.extend(found, extra=missing, sentinels=sentinels)
@@ -201,7 +221,7 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
             "template; set tokenizer.path, or use another prompt.template"
         )
     names, sentinels = cells.marks_of(config)
-    marks = {"extra": (*template.marks, *names), "sentinels": sentinels}
+    marks = {"extra": (*template.special, *names), "sentinels": sentinels}
     if config.tokenizer.kind == "byte":
         return tokenizers.train("byte", (), **marks)
     records = records_of(task, "train", options)

@@ -9,9 +9,9 @@ import math
 from ml_collections import ConfigDict
 
 from lmtasks import schema
-from lmtasks.data import chat
 from lmtasks.data import examples as kinds
 from lmtasks.data import features
+from lmtasks.data import templates
 from lmtasks.decode import plan
 from lmtasks.metrics import regression
 from lmtasks.metrics import spans
@@ -152,7 +152,7 @@ def objective_of(name: str, config: ConfigDict, task, decode: plan.Decode, token
         source_length=config.data.source_length,
         labels=task.labels,
         prompt=task.prompt,
-        template=chat.template_of(config.prompt.template),
+        template=templates.template_of(config.prompt.template),
         label_smoothing=config.loss.label_smoothing,
         z_loss=config.loss.z_loss,
     )

@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 
 from lmtasks import schema
 from lmtasks import tokenizers
-from lmtasks.data import chat
 from lmtasks.data import features
+from lmtasks.data import templates
 from lmtasks.objectives import classify
 from lmtasks.types import ARCHITECTURES
 
@@ -25,7 +25,7 @@ def check_values(config: ConfigDict) -> None:
         "train.steps": 1, "train.batch_size": 1, "train.accumulate": 1,
         "data.length": 4, "data.source_length": 1, "eval.batch_size": 1,
         "log.every": 1, "eval.every": 0, "checkpoint.every": 0, "data.limit": 0,
-        "eval.limit": 0, "decode.samples": 0, "checkpoint.keep_best": 0, "eval.patience": 0, "data.threads": 0,
+        "prompt.shots": 0, "prompt.shots_seed": 0, "eval.limit": 0, "decode.samples": 0, "checkpoint.keep_best": 0, "eval.patience": 0, "data.threads": 0,
     }  # fmt: skip
     for key, minimum in least.items():
         section, name = key.split(".")
@@ -36,7 +36,6 @@ def check_values(config: ConfigDict) -> None:
     choices = {
         "data.on_error": ("raise", "skip"), "data.on_long": features.ON_LONG,
         "eval.mode": ("min", "max"),
-        "prompt.template": chat.NAMES,
         "prompt.label_norm": classify.LABEL_NORMS,
         "tokenizer.kind": tokenizers.KINDS,
     }  # fmt: skip
@@ -44,6 +43,7 @@ def check_values(config: ConfigDict) -> None:
         section, name = key.split(".")
         if config[section][name] not in accepted:
             raise ValueError(schema.unknown(key, config[section][name], accepted))
+    templates.template_of(config.prompt.template)
     if config.seed < 0:
         raise ValueError(f"seed={config.seed} must be at least 0")
     if not all(isinstance(b, int) and b > 0 for b in config.data.buckets):
@@ -69,6 +69,11 @@ def check_values(config: ConfigDict) -> None:
         raise ValueError(
             f"train.only={tuple(config.train.only)!r}: with {section} only what it adds "
             f"is trained; name more of it in {section}.also"
+        )
+    if config.prompt.shots and config.architecture == "encoder":
+        raise ValueError(
+            f"prompt.shots={config.prompt.shots}: an encoder reads one example at a time; "
+            "shots are for a decoder or an encoder-decoder"
         )
     if config.eval.xz and (config.objective or "clm") != "clm":
         raise ValueError("eval.xz compares plain text (objective clm); set it to False")

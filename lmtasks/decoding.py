@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 
 from lmtasks import schema
 from lmtasks import tokenizers
-from lmtasks.data import chat
 from lmtasks.data import examples as kinds
+from lmtasks.data import templates
 from lmtasks.decode import automaton
 from lmtasks.decode import constraints
 from lmtasks.decode import plan
@@ -159,7 +159,7 @@ def _no_text(tokenizer, vocab: int):
 
 def stop_ids(config: ConfigDict, tokenizer: tokenizers.Tokenizer) -> tuple[int, ...]:
     """Return the ids that end a text: end-of-sequence, and the template's marker."""
-    template = chat.template_of(config.prompt.template)
+    template = templates.template_of(config.prompt.template)
     found = {tokenizer.eos_id, template.stop_id(tokenizer)} - {None}
     return tuple(sorted(found))
 

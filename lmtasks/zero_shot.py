@@ -16,6 +16,7 @@ from scipy import special
 from lmtasks import api
 from lmtasks.data import examples
 from lmtasks.data import features
+from lmtasks.data import sentences
 from lmtasks.metrics import entailment
 from lmtasks.objectives import base
 from lmtasks.training import evaluate as evaluating
@@ -184,7 +185,7 @@ def verify(
     entails = entailing(names)
     asked, sizes = [], []
     for source, answer in pairs:
-        parts = entailment.windows(source, window), entailment.sentences(answer)
+        parts = sentences.windows(source, window), sentences.split(answer)
         sizes.append(tuple(map(len, parts)))
         asked += [(a, b) for b in parts[1] for a in parts[0]]
     rows = iter(zip(asked, logits(loaded, asked) if asked else (), strict=True))

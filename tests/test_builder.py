@@ -17,8 +17,8 @@ from lmtasks import presets
 from lmtasks import schema
 from lmtasks import tasks
 from lmtasks import tokenizers
-from lmtasks.data import chat
 from lmtasks.data import examples
+from lmtasks.data import templates
 from lmtasks.models import model as models
 from lmtasks.objectives import base as objectives
 from lmtasks.types import ARCHITECTURES
@@ -330,7 +330,7 @@ def test_chat_markers_are_ids_of_the_runs_own_tokenizer():
     assert not set(marks[:1]) & set(tokenizer.encode("<|im_start|>"))
 
 
-@pytest.mark.parametrize("template", chat.TEMPLATES)
+@pytest.mark.parametrize("template", templates.TEMPLATES)
 @pytest.mark.parametrize("architecture", ("decoder", "encoder_decoder"))
 def test_writing_stops_at_the_first_id_that_ends_a_trained_answer(
     template, architecture

@@ -8,6 +8,7 @@ import pytest
 from lmtasks import tokenizers
 from lmtasks.data import chat
 from lmtasks.data import examples
+from lmtasks.data import templates
 from lmtasks.tokenizers import chat_ids
 from lmtasks.tokenizers import chat_template
 
@@ -99,7 +100,7 @@ def render(talk, tokenizer, **more):
     """Return chat.render of (role, text) pairs through the tokenizer's template."""
     turns = [examples.Turn(role, text) for role, text in talk]
     given = {"bos": True, **more}
-    return chat.render(turns, tokenizer, chat.template_of("tokenizer"), **given)
+    return chat.render(turns, tokenizer, templates.template_of("tokenizer"), **given)
 
 
 def shown(ids, learned, tokenizer):
@@ -122,7 +123,7 @@ def test_a_reply_and_what_ends_it_are_learned(tmp_path):
         [("user", "Hi"), ("assistant", "pass"), ("user", "a"), ("assistant", "b")], tok
     )
     assert shown(ids, learned, tok) == ["pass<|im_end|>", "b<|im_end|>"]
-    assert chat.template_of("tokenizer").stop_id(tok) == tok.names["<|im_end|>"]
+    assert templates.template_of("tokenizer").stop_id(tok) == tok.names["<|im_end|>"]
 
 
 def test_a_prompt_is_how_training_begins(tmp_path):
@@ -169,15 +170,17 @@ def test_a_template_that_cuts_the_thoughts_out_is_followed(tmp_path):
     tok = published(tmp_path, THOUGHT)
     ids, learned = render([("user", "a"), ("assistant", "so</think>\n\nb")], tok)
     assert shown(ids, learned, tok) == ["<think>\n\n</think>\n\nb<|im_end|>"]
-    assert chat.reply_text("b", chat.template_of("tokenizer"), tok).endswith("\n\nb")
+    assert chat.reply_text("b", templates.template_of("tokenizer"), tok).endswith(
+        "\n\nb"
+    )
 
 
 def test_a_reply_set_off_by_a_space_is_learned_with_it(tmp_path):
     tok = published(tmp_path, INST)
     ids, learned = render(TALK, tok)
     assert shown(ids, learned, tok)[1] == " Good. <eos>"
-    assert chat.reply_text("b", chat.template_of("tokenizer"), tok) == " b"
-    assert chat.template_of("tokenizer").stop_id(tok) == tok.eos_id
+    assert chat.reply_text("b", templates.template_of("tokenizer"), tok) == " b"
+    assert templates.template_of("tokenizer").stop_id(tok) == tok.eos_id
 
 
 def test_what_a_template_refuses_is_one_sentence(tmp_path):

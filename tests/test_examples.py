@@ -13,8 +13,8 @@ from flax import struct
 
 from lmtasks import losses
 from lmtasks import tokenizers
-from lmtasks.data import chat
 from lmtasks.data import examples
+from lmtasks.data import templates
 from lmtasks.decode import methods
 from lmtasks.decode import plan
 from lmtasks.decode import sampling
@@ -68,7 +68,7 @@ def pieces_of(row, tokenizer, key="tokens"):
 
 def writer(architecture="decoder", template="plain", **changes):
     """Return what trains a written answer."""
-    form = chat.TEMPLATES[template]
+    form = templates.TEMPLATES[template]
     return generate.Generate(
         base.Setting(architecture, 300, 300, template=form, **changes)
     )

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from lmtasks import tokenizers
-from lmtasks.data import chat
 from lmtasks.data import examples
 from lmtasks.data import features
 from lmtasks.data import local
 from lmtasks.data import records
+from lmtasks.data import templates
 from lmtasks.decode import plan
 from lmtasks.objectives import base
 from lmtasks.objectives import classify
@@ -193,7 +193,7 @@ def test_the_fingerprint_changes_with_the_prompt_and_the_template():
     changes = (
         {},
         {"prompt": "Review: {text}"},
-        {"template": chat.TEMPLATES["inst"]},
+        {"template": templates.TEMPLATES["inst"]},
         {"architecture": "encoder_decoder"},
     )
     marks = {

@@ -12,11 +12,11 @@ import tiny
 
 from lmtasks import losses
 from lmtasks import tokenizers
-from lmtasks.data import chat
 from lmtasks.data import examples
 from lmtasks.data import features
 from lmtasks.data import pack
 from lmtasks.data import records
+from lmtasks.data import templates
 from lmtasks.decode import plan
 from lmtasks.objectives import base
 from lmtasks.objectives import classify
@@ -387,7 +387,7 @@ def repeat(params, batch, rng=None):
 
 
 def test_a_loss_is_that_of_the_next_token_and_no_other():
-    writer = make("generate", "decoder", template=chat.Template(ends=False))
+    writer = make("generate", "decoder", template=templates.Template(ends=False))
     row = writer.featurize(asked("a", "   "), BYTE)[0]
     row.pop("cut")
     sums = writer.loss(repeat, None, pack.stack([row], 12, 0, 0))

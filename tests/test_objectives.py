@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lmtasks import tokenizers
 from lmtasks.data import chat
 from lmtasks.data import examples
+from lmtasks.data import templates
 from lmtasks.objectives import base
 from lmtasks.objectives import classify
 from lmtasks.objectives import clm
@@ -188,7 +189,7 @@ def test_a_conversation_the_assistant_opens_keeps_all_its_tokens(tmp_path):
     tokenizer = bert(tmp_path)
     talk = examples.Turns((turn("a", "hi"), turn("u", "a"), turn("a", "b")))
     row = make("generate", "decoder").featurize(talk, tokenizer)[0]
-    whole, _ = chat.render(talk.turns, tokenizer, chat.Template(), bos=True)
+    whole, _ = chat.render(talk.turns, tokenizer, templates.Template(), bos=True)
     assert row["tokens"].tolist() == whole[:-1]
     assert row["targets"].tolist() == whole[1:] and row["weights"][-1] == 1
 

@@ -6,6 +6,7 @@ import pathlib
 
 import pytest
 
+from lmtasks.data import bitext
 from lmtasks.data import json_readers
 from lmtasks.data import readers
 
@@ -344,12 +345,23 @@ def test_conllu_leaves_out_ranges_and_empty_nodes(file):
     assert wrong(rows) == {9: "3 columns, not 10"}
 
 
+NAMED = {"source_language": "en", "target_language": "de"}
+
+
+def test_languages_are_what_both_names_end_in(file):
+    sides = [file("a\n", name) for name in ("x.fr", "y.en", "z.txt")]
+    assert good(bitext.parallel(*sides[:2])) == [
+        {"source": "a", "target": "a", "source_language": "fr", "target_language": "en"}
+    ]
+    assert good(bitext.parallel(*sides[1:])) == [{"source": "a", "target": "a"}]
+
+
 def test_parallel_files_go_line_by_line(file):
     source, target = file("a\n\nb\nc\n", "x.en"), file("A\n\nB\n \n", "x.de.gz")
-    rows = list(readers.parallel(source, target))
+    rows = list(bitext.parallel(source, target))
     assert good(rows) == [
-        {"source": "a", "target": "A"},
-        {"source": "b", "target": "B"},
+        {"source": "a", "target": "A", **NAMED},
+        {"source": "b", "target": "B", **NAMED},
     ]
     assert list(wrong(rows)) == [4] and wrong(rows)[4].endswith("x.de.gz is empty here")
 
@@ -357,7 +369,7 @@ def test_parallel_files_go_line_by_line(file):
 def test_parallel_files_of_unequal_length_name_both_counts(file):
     source, target = file("a\nb\n", "x.en"), file("A\n", "x.de")
     with pytest.raises(ValueError, match=r"x\.en has 2 lines and .*x\.de has 1"):
-        list(readers.parallel(source, target))
+        list(bitext.parallel(source, target))
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared/data")
@@ -381,6 +393,6 @@ def test_real_files_of_other_formats_have_as_many_rows_as_published():
     ud = SHARED / "pos/ud_english_ewt/validation.conllu"
     assert len(good(readers.conllu(str(ud)))) == 1058
     sides = [str(SHARED / f"translation/multi30k/train.{s}.gz") for s in ("en", "de")]
-    assert len(good(readers.parallel(*sides))) == 29_000
+    assert len(good(bitext.parallel(*sides))) == 29_000
     bank = SHARED / "text_classification/banking77/test.csv"
     assert len(good(readers.csv_table(str(bank)))) == 1540

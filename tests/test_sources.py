@@ -90,7 +90,8 @@ def test_default_files_may_be_patterns_globs_and_gzipped(tmp_path):
         "a2.jsonl:2",
     ]
     pair = sources.Source(files={"*": "{split}.en+{split}.de"})
-    assert opened(pair, "train", tmp_path) == [{"source": "x", "target": "y"}]
+    named = {"source_language": "en", "target_language": "de"}
+    assert opened(pair, "train", tmp_path) == [{"source": "x", "target": "y", **named}]
 
 
 def test_a_plus_in_a_real_file_name_is_no_parallel_text(tmp_path):

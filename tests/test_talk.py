@@ -16,6 +16,7 @@ from lmtasks import builder
 from lmtasks import schema
 from lmtasks.cli import chat as verb
 from lmtasks.data import chat
+from lmtasks.data import templates
 from lmtasks.training import parallel
 from lmtasks.training import talk
 from lmtasks.training import writing
@@ -91,7 +92,7 @@ def test_a_reply_is_not_decoded_and_encoded_again():
 
 def test_ids_of_a_reply_are_rendered_as_its_text_is():
     run = loaded().run
-    for template in chat.TEMPLATES.values():
+    for template in templates.TEMPLATES.values():
         texts = [talk.Said("user", "a b"), talk.Said("assistant", "c d")]
         texts.append(talk.Said("user", "e"))
         ids, learned = chat.render(texts, run.tokenizer, template, bos=True)

@@ -21,7 +21,7 @@ NAMES = [m.name for m in pkgutil.iter_modules(tasks.__path__) if m.name != "base
 MADE = [name for name in NAMES if name.startswith("toy_")] + ["pydocs"]
 GENERIC = [
     "chat", "choice", "classification", "extractive_qa", "pairs", "seq2seq", "tagging",
-    "text", "relations", "retrieval_pairs",
+    "text", "relations", "retrieval_pairs", "translation",
 ]  # fmt: skip
 # Not among the local data sets: TFDS, or files of the published form.
 ELSEWHERE = [
@@ -133,9 +133,15 @@ def test_a_task_says_what_it_is_in_one_sentence(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_samples_fill_the_prompt(name):
     task = module_of(name).TASK
+    assert task.prompt or task.kind is examples.Turns
     for sample in task.samples:
-        text = rendering.prompt_text(task.example(sample), task.prompt)
-        assert bool(text) == (task.kind is not examples.Turns)
+        example = task.example(sample)
+        text = rendering.prompt_text(example, task.prompt)
+        assert bool(text) == bool(task.prompt)
+        if task.prompt and task.kind is examples.Turns:
+            assert rendering.as_turns(example, task.prompt) == example
+        for other in task.prompts.values():
+            assert rendering.prompt_text(example, other) not in ("", text)
 
 
 @pytest.mark.parametrize("name", NAMES)

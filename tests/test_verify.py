@@ -12,7 +12,7 @@ import runs
 import lmtasks
 from lmtasks import zero_shot
 from lmtasks.data import examples
-from lmtasks.metrics import entailment
+from lmtasks.data import sentences
 
 SOURCE = "The bridge opened in 1931. It is made of steel. Cars use it. Ships pass."
 
@@ -21,7 +21,7 @@ SOURCE = "The bridge opened in 1931. It is made of steel. Cars use it. Ships pas
 
 
 def test_the_docstring_examples_are_true():
-    found = doctest.testmod(entailment)
+    found = doctest.testmod(sentences)
     assert found.attempted == 2 and not found.failed
 
 
@@ -48,21 +48,21 @@ def test_the_docstring_examples_are_true():
     ],
 )
 def test_sentences_end_where_another_begins(text, wanted):
-    assert entailment.sentences(text) == wanted
+    assert sentences.split(text) == wanted
 
 
 def test_items_of_a_list_are_sentences_of_their_own():
     text = "We need:\n- a rope\n2. a boat\nand time"
-    assert entailment.sentences(text) == ["We need:", "- a rope", "2. a boat and time"]
+    assert sentences.split(text) == ["We need:", "- a rope", "2. a boat and time"]
 
 
 def test_windows_are_all_runs_of_sentences():
-    found = entailment.windows(SOURCE, 3)
+    found = sentences.windows(SOURCE, 3)
     assert len(found) == 2 and found[0].endswith("Cars use it.")
-    assert entailment.windows(SOURCE, 9) == [SOURCE]
-    assert entailment.windows("", 2) == []
+    assert sentences.windows(SOURCE, 9) == [SOURCE]
+    assert sentences.windows("", 2) == []
     with pytest.raises(ValueError, match="window=0 sentences must be at least 1"):
-        entailment.windows(SOURCE, 0)
+        sentences.windows(SOURCE, 0)
 
 
 # Labels.

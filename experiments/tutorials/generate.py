@@ -30,6 +30,7 @@ from configs import base
 from lmtasks.data import chat
 from lmtasks.data import examples
 from lmtasks.data import sources
+from lmtasks.data import templates
 from lmtasks.data import view
 from lmtasks.models import model as models
 from lmtasks.tasks import toy_turns
@@ -95,7 +96,7 @@ def make_config():
 config = make_config()
 run = lmtasks.build(config)
 for name in ("plain", "inst"):
-    template = chat.TEMPLATES[name]
+    template = templates.TEMPLATES[name]
     ids, learned = chat.render(example.turns, run.tokenizer, template, bos=True)
     shown = (run.tokenizer.piece(i) for i in ids)
     marked = (f"[[{p}]]" if on else p for p, on in zip(shown, learned, strict=True))

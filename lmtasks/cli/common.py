@@ -84,9 +84,9 @@ def override(config: ConfigDict, overrides) -> None:
         schema.override(config, key, text)
 
 
-def used_run(argv: list[str], usage: str, **texts: str):
+def used_run(argv: list[str], usage: str, switch: str = "", **texts: str):
     """Return (flags, config, folder) of a verb that uses a run: --workdir, --input,
-    --output, --step and the text flags {name: help}, with --config overrides.
+    --output, --step, a `switch` and the text flags {name: help}, with --config overrides.
     """
     spec, overrides, rest = split_config(argv)
     fv = flag_values()
@@ -98,6 +98,8 @@ def used_run(argv: list[str], usage: str, **texts: str):
     }
     for name, about in (usual | texts).items():
         flags.DEFINE_string(name, None, about, flag_values=fv)
+    if switch:
+        flags.DEFINE_bool(switch, False, "on or off", flag_values=fv)
     no_more(parse(fv, rest, usage))
     folder = required(fv, "workdir")
     return fv, config_of(spec, overrides, folder), folder

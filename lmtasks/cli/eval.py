@@ -12,7 +12,7 @@ from lmtasks.cli import common
 HELP = "score a trained run on a split"
 USAGE = """
 lmtasks eval --workdir=DIR [--split=validation] [--step=N|best] [--verifier=NLI_RUN]
-             [--allow_code_exec] [--config.KEY=VALUE ...]
+             [--allow_code_exec] [--baselines] [--config.KEY=VALUE ...]
 lmtasks eval --suite=glue --workdir=DIR [--step=N|best]
 
 Prints the metrics and appends them to DIR/eval.jsonl; predictions go to
@@ -20,7 +20,8 @@ DIR/predictions-SPLIT.jsonl. With --suite, one table of the tasks trained there.
 --verifier, the share of written sentences that follow from their source by a run
 trained on NLI is a metric too (entailment_support). With --allow_code_exec, written
 Python is run against the tests of its task (pass@k), in namespaces of its own without
-network and files; refused where Linux does not offer them.
+network and files; refused where Linux does not offer them. With --baselines, the ROUGE of the first
+sentences of a document, of TextRank's and of the best ones stand beside a summary's.
 
     lmtasks eval --workdir=runs/sst2 --split=test
     lmtasks eval --workdir=runs/sst2 --config.prompt.label_norm=pmi
@@ -85,6 +86,21 @@ def _executing(run) -> list:
     return [execution.pass_at]
 
 
+def _baselines(run) -> list:
+    """Return the metric of --baselines."""
+    from lmtasks.metrics import extract
+
+    samples = map(run.task.example, run.task.samples)
+    if not all(map(extract.has_document, samples)):
+        raise ValueError(
+            f"--baselines choose sentences of a document; task={run.config.task!r} "
+            "summarizes none: leave it out"
+        )
+    if not run.config.eval.predict:
+        raise ValueError("--baselines need config.eval.predict=True; leave it so")
+    return [extract.baselines]
+
+
 def main(argv: list[str]) -> int:
     """Evaluate; print one line per metric."""
     spec, overrides, rest = common.split_config(argv)
@@ -95,13 +111,15 @@ def main(argv: list[str]) -> int:
     flags.DEFINE_string("suite", None, "tasks to score", flag_values=fv)
     flags.DEFINE_string("verifier", None, "run trained on NLI", flag_values=fv)
     flags.DEFINE_bool("allow_code_exec", False, "run written code", flag_values=fv)
+    flags.DEFINE_bool("baselines", False, "sentences chosen", flag_values=fv)
     common.no_more(common.parse(fv, rest, USAGE))
     folder = common.required(fv, "workdir")
     from lmtasks import api
 
-    if fv.suite and (fv.verifier or fv.allow_code_exec):
+    if fv.suite and (fv.verifier or fv.allow_code_exec or fv.baselines):
         raise ValueError(
-            "--verifier and --allow_code_exec are for one run; leave them or --suite out"
+            "--verifier, --allow_code_exec and --baselines are for one run; leave them or "
+            "--suite out"
         )
     if fv.suite:
         return _suite(fv, folder)
@@ -110,6 +128,7 @@ def main(argv: list[str]) -> int:
     split = fv.split or config.eval.split
     more = _verifying(fv.verifier, loaded.run)
     more += _executing(loaded.run) if fv.allow_code_exec else []
+    more += _baselines(loaded.run) if fv.baselines else []
     metrics, said = api.evaluate(loaded, split, more)
     row = {"step": loaded.step, "split": split, **metrics}
     path = pathlib.Path(folder)

@@ -3,91 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 import numpy as np
 
 from lmtasks.data import examples
 from lmtasks.data import letters
+from lmtasks.data import templates
 from lmtasks.tokenizers import chat_ids
 
-# What chat formats write as one token.
-_MARK = re.compile(r"<\|[^|\s]+\|>")
 
-
-@dataclasses.dataclass(frozen=True)
-class Template:
-    """What stands before and after each role's text.
-
-    The text that ends an assistant turn is learned, the markers before it are not.
-    Markers may name special tokens; a user's text never becomes one.
-
-    Attributes:
-        system, user, assistant: (before, after).
-        start: once before the first turn.
-        ends: an assistant turn ends with the tokenizer's end-of-sequence.
-        own: the tokenizer's own chat template writes everything; the others are unused.
-    """
-
-    system: tuple[str, str] = ("", "\n")
-    user: tuple[str, str] = ("", "")
-    assistant: tuple[str, str] = ("", "")
-    start: str = ""
-    ends: bool = True
-    own: bool = False
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """Return all markers, for training a tokenizer that has to know them."""
-        roles = (self.system, self.user, self.assistant)
-        return (self.start, *(marker for pair in roles for marker in pair))
-
-    @property
-    def marks(self) -> tuple[str, ...]:
-        """Return the special tokens the markers name, such as <|im_start|>."""
-        found = _MARK.findall(" ".join(self.texts))
-        return tuple(dict.fromkeys(found))
-
-    def stop_id(self, tokenizer) -> int | None:
-        """Return the id that ends an assistant turn: end-of-sequence, or the marker."""
-        if self.own:
-            return chat_ids.stop_id(tokenizer)
-        if self.ends:
-            return tokenizer.eos_id
-        after = tokenizer.encode(self.assistant[1], special=True, continues=True)
-        return after[0] if after else None
-
-
-TEMPLATES = {
-    "plain": Template(),
-    "inst": Template(system=("", "\n"), user=("[INST] ", " [/INST]")),
-    "chatml": Template(
-        system=("<|im_start|>system\n", "<|im_end|>\n"),
-        user=("<|im_start|>user\n", "<|im_end|>\n"),
-        assistant=("<|im_start|>assistant\n", "<|im_end|>\n"),
-        ends=False,
-    ),
-}
-OWN = "tokenizer"
-NAMES = (*TEMPLATES, OWN)
-
-
-def template_of(name: str) -> Template:
-    """Return the template of one of NAMES; "tokenizer" is the tokenizer's own."""
-    return Template(own=True) if name == OWN else TEMPLATES[name]
-
-
-def check(template: Template, tokenizer) -> None:
-    """Raise ValueError if the tokenizer has to have a chat template and has none."""
-    if template.own and not tokenizer.chat_template:
-        raise ValueError(
-            f"prompt.template={OWN!r} needs a tokenizer with a chat template (chat_"
-            "template.jinja, or chat_template in tokenizer_config.json), but this one "
-            f"has none; use one of {', '.join(TEMPLATES)}."
-        )
-
-
-def reply_text(text: str, template: Template, tokenizer=None) -> str:
+def reply_text(text: str, template: templates.Template, tokenizer=None) -> str:
     """Return the reply with the space that sets it off a marker-free prompt.
 
     Of the tokenizer's own template it is what that puts before a reply.
@@ -98,7 +23,9 @@ def reply_text(text: str, template: Template, tokenizer=None) -> str:
     return f" {text}" if apart else text
 
 
-def render(turns, tokenizer, template: Template, *, bos: bool) -> tuple[list, list]:
+def render(
+    turns, tokenizer, template: templates.Template, *, bos: bool
+) -> tuple[list, list]:
     """Return (ids, learned): the conversation and which ids carry loss.
 
     Each piece of text is encoded apart, so the mask is exact by construction.
@@ -116,7 +43,7 @@ def render(turns, tokenizer, template: Template, *, bos: bool) -> tuple[list, li
             tokenizer's own template says itself whether it does.
     """
     if template.own:
-        check(template, tokenizer)
+        templates.check(template, tokenizer)
         said = [(turn.role, turn.text) for turn in turns]
         return chat_ids.render(said, tokenizer, bos=bos)
     ids: list[int] = []
@@ -129,17 +56,22 @@ def render(turns, tokenizer, template: Template, *, bos: bool) -> tuple[list, li
         learned.extend([learn] * len(new))
 
     def finish(after, replying):
-        if replying and template.ends and tokenizer.eos_id is not None:
+        # Only what ends the turn is learned, not what else stands behind it.
+        ends = template.ends_all or (template.ends and replying)
+        if ends and tokenizer.eos_id is not None:
             ids.append(tokenizer.eos_id)
-            learned.append(True)
-        add(after, special=True, learn=replying)
+            learned.append(replying)
+        at = len(ids)
+        add(after, special=True)
+        if replying and not template.ends and len(ids) > at:
+            learned[at] = True
 
     if bos and tokenizer.bos_id is not None:
         ids.append(tokenizer.bos_id)
         learned.append(False)
     before_text = len(ids)
     add(template.start, special=True)
-    for turn in turns:
+    for turn in turns if template.system else _merged(turns):
         before, after = getattr(template, turn.role)
         replying = turn.role == "assistant"
         if replying and getattr(turn, "ids", None) is not None:
@@ -160,6 +92,19 @@ def render(turns, tokenizer, template: Template, *, bos: bool) -> tuple[list, li
     return ids, learned
 
 
+def _merged(turns) -> list:
+    """Return the turns with what the system says before the user's first text, or as
+    the user's where there is none.
+    """
+    system = [turn.text for turn in turns if turn.role == "system"]
+    rest = [turn for turn in turns if turn.role != "system"]
+    if not system:
+        return rest
+    asked = rest[:1] if rest and rest[0].role == "user" else []
+    text = "\n\n".join([*system, *(turn.text for turn in asked)])
+    return [examples.Turn("user", text), *rest[len(asked) :]]
+
+
 def prompt_text(example: examples.Example, prompt: str) -> str:
     """Return the task's prompt filled with the example's text fields."""
     fields = {
@@ -167,6 +112,8 @@ def prompt_text(example: examples.Example, prompt: str) -> str:
         for name, value in vars(example).items()
         if isinstance(value, str) or (name == "words" and isinstance(value, tuple))
     }
+    if isinstance(example, examples.Turns):
+        fields = dict(example.fields)
     if isinstance(example, examples.Choice):
         fields["options"] = letters.listed(example.options)
     try:
@@ -187,15 +134,26 @@ def as_turns(
     Labelled("a gem", "positive") with the prompt "Review: {text} Sentiment:" becomes
     user "Review: a gem Sentiment:", assistant "positive". An unlabelled example gets
     no assistant turn. Tags are written as data.tag_text has it; `labels`, all tags of
-    the task, say whether they name entities.
+    the task, say whether they name entities. Of Turns with `fields` the prompt is made
+    anew.
     """
     if isinstance(example, examples.Turns):
-        return example
+        return _prompted(example, prompt)
     answer, references = _answer(example, prompt, labels)
     turns = [examples.Turn("user", prompt_text(example, prompt))]
     if answer is not None:
         turns.append(examples.Turn("assistant", answer))
     return examples.Turns(tuple(turns), references)
+
+
+def _prompted(example: examples.Turns, prompt: str) -> examples.Turns:
+    """Return the turns with the prompt as the last user turn, where fields fill it."""
+    if not (prompt and example.fields):
+        return example
+    turns = list(example.turns)
+    at = max(i for i, turn in enumerate(turns) if turn.role == "user")
+    turns[at] = examples.Turn("user", prompt_text(example, prompt))
+    return dataclasses.replace(example, turns=tuple(turns))
 
 
 def _label(label) -> str | None:

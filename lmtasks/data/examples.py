@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 Label = str | float | tuple[str, ...] | None
 
@@ -28,13 +29,15 @@ class Turns:
 
     At inference the last assistant turn may be absent. `references` are further
     accepted answers for scoring. `tests` are Python that fails where the reply, with
-    `opening` before it, is not right.
+    `opening` before it, is not right. `fields` are what the last user turn was made of,
+    so that another prompt can be; {} = it is what the record holds.
     """
 
     turns: tuple[Turn, ...]
     references: tuple[str, ...] = ()
     tests: str = ""
     opening: str = ""
+    fields: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +85,16 @@ class Tagged:
                 f"{len(self.words)} words have {len(self.spans)} spans in their text; "
                 "give one each, or no text."
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class Sentences(Tagged):
+    """The sentences of a document as words, whether each is kept as tags.
+
+    `summaries` are what those kept are compared with.
+    """
+
+    summaries: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from lmtasks.data import bitext
 from lmtasks.data import json_readers
 from lmtasks.data import readers
 from lmtasks.data import records
@@ -35,7 +36,7 @@ FORMATS: dict[str, Reader] = {
     "document": readers.document,
     "conll": readers.conll,
     "conllu": readers.conllu,
-    "parallel": readers.parallel,
+    "parallel": bitext.parallel,
 }
 # Formats that a file name's ending stands for.
 ENDINGS = ("jsonl", "json", "csv", "tsv", "txt", "conll", "conllu")

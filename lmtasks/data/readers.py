@@ -278,21 +278,3 @@ def conllu(path: str) -> Iterator[Row]:
             yield short[0][0], Bad(f"{len(short[0][1])} columns, not 10")
         elif words:
             yield number, {key: [row[c] for row in words] for key, c in names.items()}
-
-
-def parallel(source: str, target: str) -> Iterator[Row]:
-    """Yield {"source", "target"} of two files that correspond line by line."""
-    left, right = list(lines(source)), list(lines(target))
-    if len(left) != len(right):
-        raise ValueError(
-            f"{source} has {len(left)} lines and {target} has {len(right)}; "
-            "parallel files correspond line by line."
-        )
-    for (number, one), (_, other) in zip(left, right, strict=True):
-        wrong = [side for side in (one, other) if isinstance(side, Bad)]
-        if wrong:
-            yield number, wrong[0]
-        elif bool(one.strip()) != bool(other.strip()):
-            yield number, Bad(f"{source if other.strip() else target} is empty here")
-        elif one.strip():
-            yield number, {"source": one, "target": other}

@@ -13,6 +13,7 @@ import numpy as np
 from lmtasks import losses
 from lmtasks.data import chat
 from lmtasks.data import examples
+from lmtasks.data import templates
 from lmtasks.decode import choose
 from lmtasks.decode import constraints
 from lmtasks.decode import methods
@@ -104,7 +105,7 @@ class Setting:
     source_length: int = 128
     labels: tuple[str, ...] = ()
     prompt: str = "{text}"
-    template: chat.Template = chat.Template()
+    template: templates.Template = templates.Template()
     label_smoothing: float = 0.0
     z_loss: float = 0.0
 

@@ -13,19 +13,21 @@ from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
 _MORE = ("ann0", "ann1", "ann2")
+PROMPT = "Email: {text} Subject:"
 
 
 def example(record: base.Record) -> examples.Turns:
     """Return the mail as the prompt, its subject line as the reply."""
-    prompt = f"Email: {record['email_body']} Subject:"
     more = [record[key] for key in _MORE if record.get(key)]
-    return seq2seq.turns(prompt, record["subject_line"], *more)
+    subjects = (record["subject_line"], *more)
+    return seq2seq.asked(PROMPT, subjects, text=record["email_body"])
 
 
 TASK = dataclasses.replace(
     seq2seq.SUMMARIES,
     source=sources.Source(tfds="aeslc", files={"*": "{split}.jsonl"}),
     example=example,
+    prompt=PROMPT,
     samples=(
         {
             "email_body": "Could you send me the figures for May before noon?",

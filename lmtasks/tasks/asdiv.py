@@ -29,8 +29,9 @@ def example(record: base.Record) -> examples.Turns:
 
     number = f"{float(record['Answer']):g}"
     steps = infix(filled(record["Equation"]))
-    prompt = f"Question: {filled(record['Question'])} Answer:"
-    return seq2seq.turns(prompt, f"{steps} = {number}. The answer is {number}.")
+    replies = [f"{steps} = {number}. The answer is {number}."]
+    question = filled(record["Question"])
+    return seq2seq.asked(seq2seq.QUESTION, replies, question=question)
 
 
 def infix(prefix: str) -> str:
@@ -62,7 +63,8 @@ TASK = base.Task(
     example=example,
     kind=examples.Turns,
     metrics=(answers.accuracy,),
-    prompt="",
+    prompt=seq2seq.QUESTION,
+    prompts=seq2seq.STEPS,
     samples=(
         {
             "Question": "lena has number0 plums and eats number1 . how many are left ?",

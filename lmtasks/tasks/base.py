@@ -42,10 +42,14 @@ class Task:
         kind: the class of the examples.
         metrics: each maps (predictions, examples) to {name: value}.
         prompt: how the example reads when it is solved by generation: a format
-            string over the fields of the example (`{text}`, `{pair}`, ...).
+            string over the fields of the example (`{text}`, `{pair}`, ...); of Turns
+            over those it says itself, "" where a record holds whole turns.
+        prompts: further ones by name, for config.prompt.text.
         labels: class or tag names, the index is the id; () = found in the
             training data and stored with the run.
         parse: generated text -> prediction.
+        finish: adds to a prediction what only the example tells, such as the sentences
+            that its tags keep.
         objective: what is trained when the config does not say.
         decode: values of config.decode where the config gives none, such as
             {"method": "beam", "beams": 4}.
@@ -57,8 +61,10 @@ class Task:
     kind: type
     metrics: tuple[Metric, ...] = ()
     prompt: str = "{text}"
+    prompts: Mapping[str, str] = dataclasses.field(default_factory=dict)
     labels: tuple[str, ...] = ()
     parse: Parse = label_or_text
+    finish: Callable[[Prediction, examples.Example], Prediction] | None = None
     objective: str = "generate"
     decode: Mapping[str, typing.Any] = dataclasses.field(default_factory=dict)
     samples: tuple[Record, ...] = ()

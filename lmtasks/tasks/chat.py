@@ -11,8 +11,11 @@ They have one of these forms, told apart by their keys:
 
 The fourth (Alpaca) needs the instruction only; of several instances (Self-Instruct) the
 first is taken; "system" may stand beside each. A literal <|endoftext|> behind a
-completion is left out.
+completion is left out. User and assistant take turns, the user first, and no turn is
+empty: other conversations are malformed (config.data.on_error).
 """
+
+import itertools
 
 from lmtasks.data import examples
 from lmtasks.data import sources
@@ -53,9 +56,35 @@ def example(record: base.Record) -> examples.Turns:
         )
     if record.get("system"):
         turns = (examples.Turn("system", record["system"]), *turns)
-    if not turns:
+    return examples.Turns(checked(turns))
+
+
+def checked(turns: tuple[examples.Turn, ...]) -> tuple[examples.Turn, ...]:
+    """Return the turns of a conversation that can be learned from.
+
+    Raises:
+        ValueError: there are none, one is empty, two of one role follow each other, or
+            the assistant begins.
+    """
+    said = [turn for turn in turns if turn.role != "system"]
+    if not said:
         raise ValueError("the conversation holds no turns.")
-    return examples.Turns(turns)
+    if said[0].role != "user":
+        raise ValueError(
+            "the conversation begins with the assistant, but a reply answers something."
+        )
+    for i, (turn, after) in enumerate(itertools.pairwise(said), 1):
+        if turn.role == after.role:
+            raise ValueError(
+                f"turns {i} and {i + 1} of the conversation are both the {turn.role}'s; "
+                "they take turns."
+            )
+    for i, turn in enumerate(said, 1):
+        if not turn.text.strip():
+            raise ValueError(
+                f"turn {i} of the conversation, the {turn.role}'s, is empty."
+            )
+    return turns
 
 
 def _turns(messages: list, role: str, text: str) -> tuple[examples.Turn, ...]:

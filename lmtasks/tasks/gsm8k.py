@@ -20,8 +20,8 @@ _FINAL = re.compile(r"####\s*(.*\S)\s*$")
 def example(record: base.Record) -> examples.Turns:
     """Return the question as the prompt, the steps and the answer as the reply."""
     steps = _FINAL.sub(r"The answer is \1.", record["answer"])
-    prompt = f"Question: {record['question']} Answer:"
-    return seq2seq.turns(prompt, _CALCULATOR.sub("", steps))
+    replies = [_CALCULATOR.sub("", steps)]
+    return seq2seq.asked(seq2seq.QUESTION, replies, question=record["question"])
 
 
 TASK = base.Task(
@@ -33,7 +33,8 @@ TASK = base.Task(
     example=example,
     kind=examples.Turns,
     metrics=(answers.accuracy,),
-    prompt="",
+    prompt=seq2seq.QUESTION,
+    prompts=seq2seq.STEPS,
     samples=(
         {
             "question": "Lena buys 3 bags of 4 apples and eats 2. How many are left?",

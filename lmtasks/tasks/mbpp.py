@@ -13,12 +13,14 @@ from lmtasks.metrics import generation
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
+PROMPT = "{text}\nYour code should pass these tests:\n{tests}\n"
+
 
 def example(record: base.Record) -> examples.Turns:
     """Return sentence and tests as the prompt, the function as the reply."""
     tests = "\n".join(record["test_list"])
-    prompt = f"{record['text']}\nYour code should pass these tests:\n{tests}\n"
-    found = seq2seq.turns(prompt, record["code"].replace("\r\n", "\n"))
+    replies = [record["code"].replace("\r\n", "\n")]
+    found = seq2seq.asked(PROMPT, replies, text=record["text"], tests=tests)
     before = record.get("test_setup_code") or ""
     return dataclasses.replace(found, tests=f"{before}\n{tests}")
 
@@ -28,7 +30,11 @@ TASK = base.Task(
     example=example,
     kind=examples.Turns,
     metrics=(generation.exact_match, code.valid_syntax),
-    prompt="",
+    prompt=PROMPT,
+    prompts={
+        "sentence": "{text}\n",
+        "docstring": '"""\n{text}\n{tests}\n"""\n',
+    },
     samples=(
         {
             "text": "Write a function to add two numbers.",

@@ -1,25 +1,28 @@
 """Multi30k: captions of pictures, English to German. (Elliott et al., 2016)
 
 A folder of parallel text: train.en and train.de, validation.en and validation.de,
-test_2016_flickr.en and test_2016_flickr.de, each also .gz. BLEU is on raw text with
+test_2016_flickr.en and test_2016_flickr.de, each also .gz. Another direction is what the
+names of config.data.files end in, as in train.en+train.fr. BLEU is on raw text with
 sacrebleu's own tokenizer.
 """
 
+import dataclasses
+
 from lmtasks.data import examples
 from lmtasks.data import sources
-from lmtasks.metrics import generation
-from lmtasks.metrics import meteor
 from lmtasks.tasks import base
-from lmtasks.tasks import seq2seq
+from lmtasks.tasks import translation
+
+_DIRECTION = {"source_language": "en", "target_language": "de"}
 
 
 def example(record: base.Record) -> examples.Turns:
     """Return the English sentence as the prompt, the German one as the reply."""
-    prompt = f"translate English to German: {record['source']}"
-    return seq2seq.turns(prompt, record["target"])
+    return translation.example(_DIRECTION | record)
 
 
-TASK = base.Task(
+TASK = dataclasses.replace(
+    translation.TASK,
     source=sources.Source(
         files={
             "*": "{split}.en+{split}.de",
@@ -27,10 +30,6 @@ TASK = base.Task(
         }
     ),
     example=example,
-    kind=examples.Turns,
-    metrics=(generation.bleu, generation.chrf, generation.ter, meteor.meteor),
-    prompt="",
-    decode={"method": "beam", "beams": 4},
     samples=(
         {"source": "A dog runs.", "target": "Ein Hund rennt."},
         {"source": "Two women read.", "target": "Zwei Frauen lesen."},

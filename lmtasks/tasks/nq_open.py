@@ -14,7 +14,8 @@ from lmtasks.tasks import seq2seq
 
 def example(record: base.Record) -> examples.Turns:
     """Return the question as the prompt, its first answer as the reply."""
-    return seq2seq.turns(f"Question: {record['question']} Answer:", *record["answer"])
+    question = record["question"]
+    return seq2seq.asked(seq2seq.QUESTION, record["answer"], question=question)
 
 
 TASK = base.Task(
@@ -30,7 +31,8 @@ TASK = base.Task(
     example=example,
     kind=examples.Turns,
     metrics=(spans.squad_v1,),
-    prompt="",
+    prompt=seq2seq.QUESTION,
+    prompts=seq2seq.QUESTIONS,
     samples=(
         {"question": "when was the mill built", "answer": ["1790", "in 1790"]},
         {"question": "who wrote the harbour song", "answer": ["Ada Berg"]},

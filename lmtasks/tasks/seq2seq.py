@@ -7,6 +7,7 @@ targets. The source is the prompt as it stands.
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 from lmtasks.data import examples
 from lmtasks.data import sources
@@ -25,10 +26,24 @@ def turns(prompt: str, reply: str, *references: str) -> examples.Turns:
     return examples.Turns(said, tuple(references))
 
 
+def asked(prompt: str, replies: Sequence[str], **fields: str) -> examples.Turns:
+    """Return the fields in a prompt, with the reply; further ones are accepted too."""
+    found = turns(prompt.format(**fields), *replies)
+    return dataclasses.replace(found, fields=fields)
+
+
 def summary(what: str, text: str, *summaries: str) -> examples.Turns:
     """Return a text to summarize with its summary; further ones are accepted too."""
-    prompt = f"Summarize the following {what}: {text} Summary:"
-    return turns(prompt, *summaries)
+    return asked(SUMMARIZE, summaries, what=what, text=text)
+
+
+# Prompts that several tasks share.
+SUMMARIZE = "Summarize the following {what}: {text} Summary:"
+QUESTION = "Question: {question} Answer:"
+QUESTIONS = {"bare": "{question}", "letters": "Q: {question}\nA:"}
+STEPS = QUESTIONS | {
+    "steps": "Question: {question} Let's think step by step. Answer:",
+}
 
 
 TASK = base.Task(
@@ -54,5 +69,9 @@ TASK = base.Task(
 )
 # What the tasks of summaries have in common.
 SUMMARIES = dataclasses.replace(
-    TASK, metrics=(generation.rouge,), decode={"method": "beam", "beams": 4}
+    TASK,
+    metrics=(generation.rouge,),
+    prompt=SUMMARIZE,
+    prompts={"t5": "summarize: {text}", "tldr": "{text}\nTL;DR:"},
+    decode={"method": "beam", "beams": 4},
 )

@@ -12,11 +12,14 @@ from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 from lmtasks.tasks import squad
 
+PROMPT = "Context: {context} Question: {question} Answer:"
+
 
 def example(record: base.Record) -> examples.Turns:
     """Return context and question as the prompt, the first answer as the reply."""
-    prompt = f"Context: {record['context']} Question: {record['question']} Answer:"
-    return seq2seq.turns(prompt, *dict.fromkeys(text for text, _ in record["answers"]))
+    replies = tuple(dict.fromkeys(text for text, _ in record["answers"]))
+    fields = {"context": record["context"], "question": record["question"]}
+    return seq2seq.asked(PROMPT, replies, **fields)
 
 
 TASK = base.Task(
@@ -24,6 +27,7 @@ TASK = base.Task(
     example=example,
     kind=examples.Turns,
     metrics=(spans.squad_v1,),
-    prompt="",
+    prompt=PROMPT,
+    prompts={"t5": "question: {question} context: {context}"},
     samples=squad.TASK.samples,
 )

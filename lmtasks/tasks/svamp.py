@@ -19,8 +19,9 @@ def example(record: base.Record) -> examples.Turns:
     steps = record["Equation"].strip()
     if steps.startswith("(") and steps.endswith(")"):
         steps = steps[1:-1].strip()
-    prompt = f"Question: {body} {record['Question']} Answer:"
-    return seq2seq.turns(prompt, f"{steps} = {number}. The answer is {number}.")
+    replies = [f"{steps} = {number}. The answer is {number}."]
+    question = f"{body} {record['Question']}"
+    return seq2seq.asked(seq2seq.QUESTION, replies, question=question)
 
 
 TASK = base.Task(
@@ -28,7 +29,8 @@ TASK = base.Task(
     example=example,
     kind=examples.Turns,
     metrics=(answers.accuracy,),
-    prompt="",
+    prompt=seq2seq.QUESTION,
+    prompts=seq2seq.STEPS,
     samples=(
         {
             "Body": "Lena had 8 plums and ate 3",

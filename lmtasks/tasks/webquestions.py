@@ -14,7 +14,8 @@ from lmtasks.tasks import seq2seq
 
 def example(record: base.Record) -> examples.Turns:
     """Return the question as the prompt, its first answer as the reply."""
-    return seq2seq.turns(f"Question: {record['question']} Answer:", *record["answers"])
+    question = record["question"]
+    return seq2seq.asked(seq2seq.QUESTION, record["answers"], question=question)
 
 
 TASK = base.Task(
@@ -27,7 +28,8 @@ TASK = base.Task(
     example=example,
     kind=examples.Turns,
     metrics=(spans.squad_v1,),
-    prompt="",
+    prompt=seq2seq.QUESTION,
+    prompts=seq2seq.QUESTIONS,
     samples=(
         {"question": "what is the capital of norway?", "answers": ["Oslo"]},
         {"question": "who are the twins?", "answers": ["Ada Berg", "Ida Berg"]},

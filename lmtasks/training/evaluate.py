@@ -133,6 +133,11 @@ class Evaluator:
 
     def parsed(self, prediction: dict | None, example) -> dict:
         """Return a prediction as the task's metrics read it."""
+        found = self._parsed(prediction, example)
+        finish = self.run.task.finish
+        return found if finish is None else finish(found, example)
+
+    def _parsed(self, prediction: dict | None, example) -> dict:
         task = self.run.task
         if prediction is None:
             return {"label": None, "text": ""}
