@@ -16,7 +16,7 @@ from configs import _parts
 def base() -> ConfigDict:
     """Return all keys with their defaults."""
     c = ConfigDict()
-    c.task = "pydocs"  # module of lmtasks.tasks; see `lmtasks tasks`
+    c.task = "pydocs"  # see `lmtasks tasks`; mixture: several, see mix
     c.architecture = "decoder"  # encoder | decoder | encoder_decoder
     c.objective = ""  # "" = what fits the task; see `lmtasks tasks`
     c.seed = 0  # of parameters, data order and dropout
@@ -39,6 +39,13 @@ def base() -> ConfigDict:
     c.data.on_long = "truncate"  # text over the length: truncate | skip | raise
     c.data.limit = 0  # use only so many records of each split; 0 = all
     c.data.threads = 2  # that read ahead
+
+    c.mix = ConfigDict()
+    c.mix.tasks = ()  # of task "mixture": names of the tasks trained as one
+    c.mix.dirs = ()  # folder of each one's data, as data.dir; "" = none
+    c.mix.rates = ()  # share of the rows each one has; () = by its size
+    c.mix.temperature = 1.0  # T of size^(1/T): 1 = proportional, more evens out
+    c.mix.limit = 0  # rows that a size counts as at most; 0 = all
 
     c.tokenizer = ConfigDict()
     c.tokenizer.path = ""  # folder or file to load; "" = train `kind`

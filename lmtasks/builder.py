@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from lmtasks import cells
 from lmtasks import checks
 from lmtasks import decoding
+from lmtasks import mixing
 from lmtasks import presets
 from lmtasks import pretrained
 from lmtasks import schema
@@ -50,6 +51,7 @@ class Run:
         task, tokenizer, objective, model: the four parts of a cell.
         data: options of the sources. optim, mesh, decode: as named.
         tables: what the run's texts may be. lora: its adapters.
+        parts: the tasks of a mixture; () = the task is one.
     """
 
     config: ConfigDict
@@ -63,6 +65,7 @@ class Run:
     decode: plan.Decode
     tables: constraints.Tables = constraints.Tables()
     lora: loras.Lora = loras.Lora()
+    parts: tuple[mixing.Part, ...] = ()
 
 
 def build(config: ConfigDict, folder: str | None = None) -> Run:
@@ -81,12 +84,15 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     config.prompt.template = templates.text_of(config.prompt.template)
     pretrained.derive(config, folder)
     checks.check_init(config)
-    task = task_of(config)
+    mixed = parts_of(config)
+    task = mixing.task_of(mixed, config.eval.limit) if mixed else task_of(config)
     task = cells.with_kind(task, config)
     name = config.objective or cells.default_objective(task, config)
     objectives.check_cell(name, task.kind.__name__, config.architecture)
     config.objective = name
     options = data_options(config)
+    if mixed:  # the limit is that of each part
+        options = dataclasses.replace(options, limit=0)
     if config.prompt.shots and not config.decode.stop:
         config.decode.stop = (shots.BETWEEN,)  # the model would write the next one
     decoding.resolve(config, task)
@@ -117,7 +123,37 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
         decoding.check_size(decode, model.cfg.vocab)
         tables = decoding.tables_of(config, task, decode, objective, tokenizer, model)
     parts = (task, tokenizer, objective, model, options, optim, mesh, decode)
-    return Run(config, *parts, tables, lora)
+    return Run(config, *parts, tables, lora, mixed)
+
+
+def parts_of(config: ConfigDict) -> tuple[mixing.Part, ...]:
+    """Return the tasks of task "mixture", () for one task alone."""
+    mix = config.mix
+    if (config.task == mixing.NAME) != bool(mix.tasks):
+        raise ValueError(
+            f"task={config.task!r} and mix.tasks={tuple(mix.tasks)!r}: a mixture has task="
+            f"{mixing.NAME!r} and names its tasks in mix.tasks"
+        )
+    dirs = tuple(mix.dirs) or ("",) * len(mix.tasks)
+    if len(dirs) != len(mix.tasks):
+        raise ValueError(
+            f"mix.dirs={dirs!r} takes a folder for each of the {len(mix.tasks)} tasks, "
+            '"" for one that needs none'
+        )
+    given = [key for key in ("dir", "format") if mix.tasks and config.data[key]]
+    given += [f"files.{s}" for s, f in config.data.files.items() if mix.tasks and f]
+    if given or (mix.tasks and config.augment.copies):
+        key = f"data.{given[0]}" if given else "augment.copies"
+        raise ValueError(
+            f"{key} is for one task; a mixture takes mix.dirs, and its data as it is"
+        )
+    found = []
+    for name, folder in zip(mix.tasks, dirs, strict=True):
+        one = config.copy_and_resolve_references()
+        one.task, one.data.dir, one.data.labels, one.prompt.text = name, folder, (), ""
+        options = data_options(one)
+        found.append(mixing.Part(name, task_of(one), options))
+    return tuple(found)
 
 
 def task_of(config: ConfigDict) -> task_base.Task:

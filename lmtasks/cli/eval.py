@@ -101,6 +101,28 @@ def _baselines(run) -> list:
     return [extract.baselines]
 
 
+def _beside(run) -> list:
+    """Return what stands beside ROUGE: its intervals, and how varied the texts are."""
+    from lmtasks.metrics import diversity
+    from lmtasks.metrics import generation
+
+    said = run.config.eval.predict and generation.rouge in run.task.metrics
+    return [generation.rouge_interval, diversity.diversity] if said else []
+
+
+def _signatures(run, split: str, metrics: dict) -> dict[str, str]:
+    """Return sacrebleu's signature of each of its metrics that was measured."""
+    from lmtasks.metrics import generation
+
+    names = [name for name in generation.SIGNED if name in metrics]
+    if not names:
+        return {}
+    from lmtasks.training import evaluate
+
+    examples = evaluate.read_split(run, split, predict=False).pieces.examples
+    return {name: generation.signature(name, examples) for name in names}
+
+
 def main(argv: list[str]) -> int:
     """Evaluate; print one line per metric."""
     spec, overrides, rest = common.split_config(argv)
@@ -129,8 +151,12 @@ def main(argv: list[str]) -> int:
     more = _verifying(fv.verifier, loaded.run)
     more += _executing(loaded.run) if fv.allow_code_exec else []
     more += _baselines(loaded.run) if fv.baselines else []
+    more += _beside(loaded.run)
     metrics, said = api.evaluate(loaded, split, more)
     row = {"step": loaded.step, "split": split, **metrics}
+    signatures = _signatures(loaded.run, split, metrics)
+    if signatures:
+        row["signatures"] = signatures
     path = pathlib.Path(folder)
     with open(path / "eval.jsonl", "a") as out:
         out.write(json.dumps(row) + "\n")
@@ -140,4 +166,6 @@ def main(argv: list[str]) -> int:
     print(f"{folder}, step {loaded.step}, {split}:")
     for name, value in metrics.items():
         print(f"  {name:20} {value:.6g}")
+    for name, text in signatures.items():
+        print(f"  {name}: {text}")
     return 0

@@ -78,6 +78,8 @@ class PaddedRows:
         self.pieces, self.varied = pieces, varied or feats.Varied(pieces)
         self.fingerprint = pieces.fingerprint
         self.weighted = int(pieces.weighted.max(initial=1))
+        sizes = (pieces.tokens, pieces.sources)
+        self.widest = tuple(int(size.max(initial=1)) for size in sizes)
 
     def __len__(self):
         return len(self.pieces)
@@ -167,7 +169,7 @@ class StreamRows:
         self.stream, self.begins = _concatenate(documents, start)
         self.numbers = range(len(documents)) if numbers is None else numbers
         self.length, self.seed = length, seed
-        self.weighted = length
+        self.weighted, self.widest = length, (length, 0)
         rows = (len(self.stream) - 1) // length - 1
         if rows < 1:
             raise ValueError(

@@ -38,6 +38,11 @@ class Shuffled:
     count: int
     seed: int
 
+    def place(self, position: int) -> tuple[int, int]:
+        """Return (epoch, row) of a position among all that are ever read."""
+        epoch, i = divmod(position, self.count)
+        return epoch, self.row(epoch, i)
+
     def row(self, epoch: int, i: int) -> int:
         """Return the row at place i of an epoch."""
         if self.count == 1:
@@ -62,6 +67,11 @@ class Grouped:
     def __init__(self, lengths: np.ndarray, batch_size: int, seed: int):
         self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
         self._epoch, self._order = -1, np.zeros(0, np.int64)
+
+    def place(self, position: int) -> tuple[int, int]:
+        """Return (epoch, row) of a position among all that are ever read."""
+        epoch, i = divmod(position, len(self.lengths))
+        return epoch, self.row(epoch, i)
 
     def row(self, epoch: int, i: int) -> int:
         """Return the row at place i of an epoch."""
@@ -89,11 +99,11 @@ class Grouped:
 class TrainData:
     """Endless shuffled batches; batch k is a pure function of (seed, k).
 
-    Position p = k * batch_size + j reads row `order.row(p div n, p mod n)`, n rows an
-    epoch, so resuming needs nothing but the step.
+    Position p = k * batch_size + j reads the row `order.place(p)`, so resuming needs
+    nothing but the step.
 
     Attributes:
-        rows: padded, packed or streamed rows.
+        rows: padded, packed or streamed rows, or those of several data sets.
         order: which row comes when.
         batch_size: global rows a step. shape: static sizes.
         host: the block this process reads.
@@ -109,8 +119,7 @@ class TrainData:
         """Return (epoch, row) of each row of the global batch of a step."""
         first = step * self.batch_size
         positions = range(first, first + self.batch_size)
-        n = len(self.rows)
-        return [(p // n, self.order.row(p // n, p % n)) for p in positions]
+        return [self.order.place(position) for position in positions]
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
         """Return this process's block of the batch of a step."""

@@ -80,42 +80,42 @@ class Training(collections.abc.Sequence):
 
 def toy_text(split: str, seed: int) -> Sequence[Record]:
     """Return {"text"}: where two things stand, and what follows from it."""
-    return _worlds(_text, split, seed)
+    return worlds(_text, split, seed)
 
 
 def toy_turns(split: str, seed: int) -> Sequence[Record]:
     """Return {"turns"}: what stands in front or at the back; some ask for both."""
-    return _worlds(_turns, split, seed)
+    return worlds(_turns, split, seed)
 
 
 def toy_labelled(split: str, seed: int) -> Sequence[Record]:
     """Return {"text", "label"}: whether a thing is in front, of LABELS."""
-    return _worlds(_labelled, split, seed)
+    return worlds(_labelled, split, seed)
 
 
 def toy_choice(split: str, seed: int) -> Sequence[Record]:
     """Return {"context", "options", "answer"}: which of two sentences is true."""
-    return _worlds(_choice, split, seed)
+    return worlds(_choice, split, seed)
 
 
 def toy_tagged(split: str, seed: int) -> Sequence[Record]:
     """Return {"words", "tags"}: names that are persons or places, of TAGS."""
-    return _worlds(_tagged, split, seed)
+    return worlds(_tagged, split, seed)
 
 
 def toy_span(split: str, seed: int) -> Sequence[Record]:
     """Return {"question", "context", "answers"}: the words that name the thing."""
-    return _worlds(_span, split, seed)
+    return worlds(_span, split, seed)
 
 
 def toy_preference(split: str, seed: int) -> Sequence[Record]:
     """Return {"prompt", "chosen", "rejected"}: the true answer and the false one."""
-    return _worlds(_preference, split, seed)
+    return worlds(_preference, split, seed)
 
 
 def toy_pair(split: str, seed: int) -> Sequence[Record]:
     """Return {"first", "second"}: a question about a row of things, and the row."""
-    return _worlds(_pair, split, seed)
+    return worlds(_pair, split, seed)
 
 
 def split_of(facts: str) -> str:
@@ -123,7 +123,8 @@ def split_of(facts: str) -> str:
     return _PARTS.get(zlib.crc32(facts.encode()) % 10, "train")
 
 
-def _worlds(draw: Draw, split: str, seed: int) -> Sequence[Record]:
+def worlds(draw: Draw, split: str, seed: int) -> Sequence[Record]:
+    """Return the records of a split that `draw` makes."""
     if split not in _SPLITS:
         raise ValueError(
             f"toy worlds have no split {split!r}, but {', '.join(_SPLITS)}."

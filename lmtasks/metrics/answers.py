@@ -37,6 +37,12 @@ def extract(text: str) -> str:
     return found[-1] if found else ""
 
 
+def parse(text: str, example: examples.Example, labels=()) -> inputs.Prediction:
+    """Return {"text", "answer"}: a written solution and what `extract` finds in it."""
+    del example, labels
+    return {"text": text, "answer": extract(text)}
+
+
 def value(answer: str) -> tuple[str, fractions.Fraction | int | str]:
     """Return what an answer stands for; equal answers give equal values.
 

@@ -4,6 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lmtasks.data import examples
+from lmtasks.metrics import inputs
+
+
+def diversity(
+    predictions: Sequence[inputs.Prediction], scored: Sequence[examples.Example]
+) -> dict[str, float]:
+    """Return {"distinct1", "distinct2", "repetition4"} of all texts, in [0, 1]."""
+    inputs.check(predictions, scored)
+    said = inputs.said_texts(predictions)
+    return {
+        "distinct1": distinct(said, 1),
+        "distinct2": distinct(said, 2),
+        "repetition4": repetition(said, 4),
+    }
+
 
 def _ngrams(text: str, n: int) -> list[tuple[str, ...]]:
     words = text.split()

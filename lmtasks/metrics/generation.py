@@ -12,6 +12,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
+import numpy as np
 import sacrebleu
 from rouge_score import rouge_scorer
 
@@ -20,7 +21,9 @@ from lmtasks.metrics import inputs
 from lmtasks.metrics import spans
 
 _SACREBLEU = {"bleu": sacrebleu.BLEU, "chrf": sacrebleu.CHRF, "ter": sacrebleu.TER}
+SIGNED = tuple(_SACREBLEU)
 _ROUGE = ("rouge1", "rouge2", "rougeL", "rougeLsum")
+_DRAWS = 1000  # of the bootstrap
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _ROUGE_TOKEN = re.compile(r"[a-z0-9]", re.IGNORECASE)
 
@@ -104,13 +107,35 @@ def rouge(
             f"rouge keeps only a-z and 0-9 and {blank} of {len(golds)} gold texts have "
             "neither; use chrf for this language."
         )
+    found = _rouge_of_each(predictions, golds)
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def rouge_interval(
+    predictions: Sequence[inputs.Prediction], scored: Sequence[examples.Example]
+) -> dict[str, float]:
+    """Return {"rouge1_low", "rouge1_high", ..}: where 95% of the means of as many texts
+    drawn anew lie (bootstrap, percentiles of 1,000 draws, the same every time).
+    """
+    found = _rouge_of_each(predictions, _golds(predictions, scored))
+    out = {}
+    for name, values in found.items():
+        rng = np.random.default_rng(0)
+        draws = rng.integers(len(values), size=(_DRAWS, len(values)))
+        low, high = np.percentile(np.asarray(values)[draws].mean(axis=1), (2.5, 97.5))
+        out |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+    return out
+
+
+def _rouge_of_each(predictions, golds) -> dict[str, list[float]]:
+    """Return the F of each text, of its best gold."""
     scorer = rouge_scorer.RougeScorer(_ROUGE, use_stemmer=False)
-    totals = dict.fromkeys(_ROUGE, 0.0)
+    each: dict[str, list[float]] = {name: [] for name in _ROUGE}
     for said, gold in zip(inputs.said_texts(predictions), golds):
         found = scorer.score_multi([_lines(text) for text in gold], _lines(said))
         for name in _ROUGE:
-            totals[name] += float(found[name].fmeasure)
-    return {name: total / len(golds) for name, total in totals.items()}
+            each[name].append(float(found[name].fmeasure))
+    return each
 
 
 def exact_match(

@@ -65,6 +65,7 @@ TASK = base.Task(
     metrics=(answers.accuracy,),
     prompt=seq2seq.QUESTION,
     prompts=seq2seq.STEPS,
+    parse=answers.parse,
     samples=(
         {
             "Question": "lena has number0 plums and eats number1 . how many are left ?",

@@ -35,6 +35,7 @@ TASK = base.Task(
     metrics=(answers.accuracy,),
     prompt=seq2seq.QUESTION,
     prompts=seq2seq.STEPS,
+    parse=answers.parse,
     samples=(
         {
             "question": "Lena buys 3 bags of 4 apples and eats 2. How many are left?",

@@ -31,6 +31,7 @@ TASK = base.Task(
     metrics=(answers.accuracy,),
     prompt=seq2seq.QUESTION,
     prompts=seq2seq.STEPS,
+    parse=answers.parse,
     samples=(
         {
             "Body": "Lena had 8 plums and ate 3",

@@ -37,7 +37,8 @@ class Split:
 
 def read_split(run: builder.Run, name: str, *, predict: bool) -> Split:
     """Return a split of the run's task as rows."""
-    limit = run.config.eval.limit
+    # A mixture limits each of its tasks itself.
+    limit = 0 if run.parts else run.config.eval.limit
     options = dataclasses.replace(run.data, limit=limit or run.data.limit)
     records = builder.records_of(run.task, name, options)
 
@@ -149,7 +150,7 @@ class Evaluator:
 
     def _voted(self, prediction: dict, example) -> dict:
         """Return the parsed text of several, and all of them; a vote counts what the
-        task reads in them, such as the number that ends a solution.
+        task reads in them, such as the number that ends a solution, and is told.
         """
         task, texts = self.run.task, prediction["texts"]
 
@@ -159,12 +160,15 @@ class Evaluator:
         def answer(text):
             parsed = parse(text)
             said = [v for k, v in sorted(parsed.items()) if k != "text"]
-            return str(said) if said else text.strip() or None
+            if said and not any(said):  # read, and nothing found
+                return None
+            return ", ".join(map(str, said)) if said else text.strip() or None
 
-        chosen = prediction["text"]
-        if self.run.decode.choose == "vote":
-            chosen = texts[choose.vote(texts, answer, prediction["scores"])]
-        return parse(chosen) | {"texts": texts}
+        if self.run.decode.choose != "vote":
+            return parse(prediction["text"]) | {"texts": texts}
+        chosen = texts[choose.vote(texts, answer, prediction["scores"])]
+        votes = collections.Counter(filter(None, map(answer, texts)))
+        return parse(chosen) | {"texts": texts, "votes": dict(votes.most_common())}
 
     def score(self, params: Params, split: Split, rng) -> tuple[dict, list]:
         """Return ({metric: value}, predictions) of a split."""

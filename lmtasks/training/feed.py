@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 
 from lmtasks import builder
+from lmtasks import mixing
 from lmtasks import schema
 from lmtasks.data import augment
 from lmtasks.data import features
+from lmtasks.data import mixture
 from lmtasks.data import pack
 from lmtasks.data import pipeline
 from lmtasks.data import sources
@@ -43,25 +46,60 @@ class Feed:
 
 def read(run: builder.Run) -> Feed:
     """Return the training data of a run."""
-    records = builder.records_of(run.task, "train", run.data)
-    if len(records) == 0:
-        raise ValueError("the training split has no records")
-    rows, summary = _stream(run, records) if _streams(run) else _rows(run, records)
     c = run.config
-    shape = _shape(run, rows)
-    grouped = isinstance(rows, pack.PaddedRows)
-    if grouped:
-        lengths = rows.pieces.tokens + rows.pieces.sources
-        order = pipeline.Grouped(lengths, c.train.batch_size, c.seed)
+    if run.parts:
+        rows, order, summary = _mixed(run)
     else:
-        order = pipeline.Shuffled(len(rows), c.seed)
+        records = builder.records_of(run.task, "train", run.data)
+        rows, summary = _laid_out(run, records, run.task.example)
+        order = _order(run, rows)
+        epochs = c.train.steps * c.train.batch_size / len(rows)
+        summary += f", {len(rows)} rows, {c.train.steps} steps = {epochs:.2f} epochs"
     host = pipeline.Host(jax.process_index(), jax.process_count())
     host.block(c.train.batch_size)
+    shape = _shape(run, rows)
     data = pipeline.TrainData(rows, order, c.train.batch_size, shape, host)
     mark = features.fingerprint(rows.fingerprint, c.train.batch_size, c.seed)
-    epochs = c.train.steps * c.train.batch_size / len(rows)
-    summary += f", {len(rows)} rows, {c.train.steps} steps = {epochs:.2f} epochs"
     return Feed(data, summary, mark, _flops_per_slot(run, shape))
+
+
+def _laid_out(run: builder.Run, records, example_of):
+    """Return (rows, what is said of them) of the records of one data set."""
+    if len(records) == 0:
+        raise ValueError("the training split has no records")
+    lay_out = _stream if _streams(run) else _rows
+    return lay_out(run, records, example_of)
+
+
+def _order(run: builder.Run, rows) -> pipeline.Grouped | pipeline.Shuffled:
+    c = run.config
+    if isinstance(rows, pack.PaddedRows):
+        lengths = rows.pieces.tokens + rows.pieces.sources
+        return pipeline.Grouped(lengths, c.train.batch_size, c.seed)
+    return pipeline.Shuffled(len(rows), c.seed)
+
+
+def _mixed(run: builder.Run):
+    """Return (rows, order, a line for each task) of a mixture."""
+    c, found, lines = run.config, [], []
+    for number, part in enumerate(run.parts):
+        example_of = functools.partial(mixing.turned, run.parts, number)
+        rows, summary = _laid_out(run, part.records("train"), example_of)
+        found.append(rows)
+        lines.append(summary.removeprefix("train: "))
+    sizes = tuple(map(len, found))
+    rates = mixture.rates_of(
+        sizes, given=c.mix.rates, temperature=c.mix.temperature, limit=c.mix.limit
+    )
+    order = mixture.Mixed(sizes, rates, c.seed)
+    epochs = order.epochs(c.train.steps * c.train.batch_size)
+    about = zip(run.parts, lines, sizes, rates, epochs, strict=True)
+    said = [
+        f"  {part.name}: {line}, {size} rows, rate {rate:.4f} = {count:.2f} epochs"
+        for part, line, size, rate, count in about
+    ]
+    rows = mixture.Joined(found, order.quotas)
+    return rows, order, "\n".join([f"train, {c.train.steps} steps:", *said])
 
 
 def xz_line(run: builder.Run, held_out) -> str:
@@ -82,11 +120,11 @@ def _streams(run: builder.Run) -> bool:
     return run.objective.stream and run.config.data.packing
 
 
-def _stream(run: builder.Run, records):
+def _stream(run: builder.Run, records, example_of):
     objective, tokenizer = run.objective, run.tokenizer
     documents, numbers = [], []
     for i in range(len(records)):
-        example = features.read_example(records, i, run.task.example)
+        example = features.read_example(records, i, example_of)
         if example.text:
             documents.append(objective.ids(example, tokenizer))
             numbers.append(i)
@@ -104,8 +142,8 @@ def _stream(run: builder.Run, records):
     return rows, f"train: {len(documents)} documents{notes}, {len(rows.stream)} tokens"
 
 
-def _rows(run: builder.Run, records):
-    example_of, changed = run.task.example, ""
+def _rows(run: builder.Run, records, example_of):
+    changed = ""
     options = schema.typed(augment.Options, run.config.augment)
     if options.copies:
         filler = masked.filler_of(options.model) if options.fill else None
@@ -136,10 +174,10 @@ def _rows(run: builder.Run, records):
 
 def _shape(run: builder.Run, rows) -> pack.Shape:
     data, objective = run.config.data, run.objective
-    padded = isinstance(rows, pack.PaddedRows)
+    padded = not (data.packing and (objective.packs or objective.stream))
     lengths = (data.length,)
     if padded:  # what is never packed may hold several texts of that length
-        longest = max(data.length, int(rows.pieces.tokens.max(initial=1)))
+        longest = max(data.length, rows.widest[0])
         lengths = builder.buckets_of(run.config, longest)
     sources_ = ()
     if run.model.architecture == "encoder_decoder":
