@@ -30,6 +30,7 @@ from lmtasks.data import features
 from lmtasks.data import pack
 from lmtasks.data import sources
 from lmtasks.data import templates
+from lmtasks.data import token_files
 from lmtasks.decode import constraints
 from lmtasks.decode import plan
 from lmtasks.hf import reading
@@ -239,6 +240,8 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
     """
     template = templates.template_of(config.prompt.template)
     places = [pathlib.Path(f) / "tokenizer" for f in (folder, config.init) if f]
+    if token_files.is_folder(config.data.dir) and not config.tokenizer.path:
+        places.append(pathlib.Path(config.data.dir) / "tokenizer")
     path = next((str(p) for p in places if p.exists()), config.tokenizer.path)
     published = not path and config.init and reading.is_checkpoint(config.init)
     if path or published:

@@ -38,7 +38,6 @@ def summarize(
     loaded: writing.Loaded,
     documents: Sequence[str],
     *,
-    what: str = "",
     listed: bool = False,
 ) -> Summary:
     """Return one summary of all documents.
@@ -46,13 +45,12 @@ def summarize(
     Args:
         loaded: a run of a task of summaries, whose prompt has {text}.
         documents: texts of any length; several are about one event.
-        what: what a document is called where the prompt has {what}; "" = the task's.
         listed: the replies to the chunks are a list, each item once; nothing is merged.
 
     Raises:
         ValueError: the run summarizes nothing, or there is no text.
     """
-    prompt = _Prompt(loaded, what)
+    prompt = _Prompt(loaded)
     texts = [text for text in documents if text.strip()]
     if not texts:
         raise ValueError("there is no text to summarize")
@@ -106,7 +104,7 @@ def _by_words(sentence: str, fits: Callable[[str], bool]) -> list[str]:
 class _Prompt:
     """The prompt of a run around a text, and what the run says to it."""
 
-    def __init__(self, loaded: writing.Loaded, what: str):
+    def __init__(self, loaded: writing.Loaded):
         run = loaded.run
         fields = (
             dict(run.task.example(run.task.samples[0]).fields) if _reads(run) else {}
@@ -116,7 +114,7 @@ class _Prompt:
                 f"task={run.config.task!r} summarizes nothing; use a run of a task of "
                 "summaries, whose prompt has {text}"
             )
-        self.loaded, self.fields = loaded, fields | ({"what": what} if what else {})
+        self.loaded, self.fields = loaded, fields
 
     def example(self, text: str) -> examples.Turns:
         """Return the prompt of a text."""

@@ -197,7 +197,9 @@ def test_padded_rows_are_the_pieces():
 def stream(documents, start=None, length=3, seed=0):
     """Return rows of a stream of documents."""
     documents = [np.asarray(d, np.int32) for d in documents]
-    return pack.StreamRows(documents, start=start, length=length, seed=seed, key="k")
+    return pack.StreamRows(
+        *pack.concatenate(documents, start), length=length, seed=seed, key="k"
+    )
 
 
 A, B, C, D, E, END, START = 1, 2, 3, 4, 5, 8, 9

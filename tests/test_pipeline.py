@@ -48,7 +48,7 @@ def stream():
     """Return rows cut from documents."""
     rng = np.random.default_rng(0)
     documents = [rng.integers(7, 200, n).astype(np.int32) for n in (30, 5, 90, 41)]
-    return pack.StreamRows(documents, start=1, length=8, seed=0, key="k")
+    return pack.StreamRows(*pack.concatenate(documents, 1), length=8, seed=0, key="k")
 
 
 def layouts():

@@ -18,10 +18,15 @@ from lmtasks.metrics import inputs
 
 SHARED = pathlib.Path(__file__).parents[1].parent / "shared" / "data"
 NAMES = [m.name for m in pkgutil.iter_modules(tasks.__path__) if m.name != "base"]
-MADE = [name for name in NAMES if name.startswith("toy_")] + ["pydocs"]
+MADE = [name for name in NAMES if name.startswith("toy_")] + [
+    "pydocs",
+    "python_docs",
+    "python_functions",
+]
 GENERIC = [
     "chat", "choice", "classification", "extractive_qa", "pairs", "seq2seq", "tagging",
     "text", "relations", "retrieval_pairs", "translation",
+    "extraction", "extractive_summary",
 ]  # fmt: skip
 # Not among the local data sets: TFDS, or files of the published form.
 ELSEWHERE = [
@@ -42,6 +47,8 @@ LOCAL = {
     "self_instruct": ("instruction", 175),
     "t0_mixture": ("instruction/t0_mixture", 2971),
     "sgd": ("dialogue/sgd", 2175),
+    "sgd_slots": ("dialogue/sgd", 20304),
+    "scitldr_sentences": ("summarization/scitldr_a", 1992),
     "scitldr": ("summarization/scitldr_a", 1992),
     "nq_open": ("generative_qa/nq_open", 2610),
     "context_qa": ("generative_qa/context_qa", 960),

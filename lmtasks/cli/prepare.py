@@ -1,17 +1,19 @@
-"""`lmtasks prepare`: write local files as a TFDS directory of random access."""
+"""`lmtasks prepare`: write local files as a TFDS directory, or text as token ids."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 
 from absl import flags
 
 from lmtasks.cli import common
 from lmtasks.data import sources
 from lmtasks.data import tfds_write
+from lmtasks.data import token_files
 
-HELP = "write local files as a TFDS directory"
+HELP = "write local files as a TFDS directory, or as token ids"
 USAGE = """lmtasks prepare --input=FILE --to=DIR
 lmtasks prepare --input=train=FILE,validation=FILE,test=FILE --to=DIR
 
@@ -29,13 +31,17 @@ tfds.builder_from_directory(DIR). TensorFlow is not needed.
                  squad, paragraphs, document (a whole file is one record)
   --on_error     malformed record: raise (default) or skip, counted
   --name         name of the data set (default: that of the folder)
-  --format       records (default): as they are
+  --format       records (default): as they are; tokens: the texts (key text) as ids,
+                 which training maps into memory: for corpora larger than it
+  --tokenizer    of --format=tokens: folder or file of the tokenizer
 
 Examples:
   lmtasks prepare --input=train.jsonl --to=data/mine
   lmtasks prepare --input=train=a.tsv,test=b.tsv.gz --fields=text:0,label:1 --to=mine
+  lmtasks prepare --format=tokens --tokenizer=runs/a/tokenizer --input=train.jsonl \\
+      --to=data/tokens
 """
-_FORMATS = ("records",)
+_FORMATS = ("records", "tokens")
 
 
 def main(argv: list[str]) -> int | None:
@@ -49,6 +55,7 @@ def main(argv: list[str]) -> int | None:
     flags.DEFINE_string("on_error", "raise", "raise or skip", flag_values=values)
     flags.DEFINE_string("name", None, "name of the data set", flag_values=values)
     flags.DEFINE_string("format", "records", "what to write", flag_values=values)
+    flags.DEFINE_string("tokenizer", None, "of format tokens", flag_values=values)
     rest = common.parse(values, argv, USAGE)
     _check(values, rest)
     options = sources.DataOptions(
@@ -66,11 +73,40 @@ def main(argv: list[str]) -> int | None:
         print(f"{split}: {len(opened)} records of {file}{skipped}", flush=True)
         for place in opened.skipped_places:
             print(f"  skipped {place}", flush=True)
+    if values.format == "tokens":
+        _write_tokens(values, splits)
+        return
     name = values.name or _name(values.to)
     tfds_write.write(values.to, name, splits)
     print(
         f"Wrote data set {name} to {values.to}; use it by config.data.dir={values.to}"
     )
+
+
+def _write_tokens(values: flags.FlagValues, splits: dict) -> None:
+    """Write the texts of records as ids, with what stands around a document."""
+    from lmtasks import tokenizers
+    from lmtasks.objectives import base
+
+    tokenizer = tokenizers.load(values.tokenizer)
+    around = base.start_id(tokenizer), tokenizer.eos_id
+    texts = {split: _texts(opened) for split, opened in splits.items()}
+    found = token_files.write(values.to, tokenizer, texts, around)
+    for split, counts in found.items():
+        left = f", {counts['empty']} without text left out" if counts["empty"] else ""
+        print(f"{split}: {counts['documents']} documents, {counts['tokens']} ids{left}")
+    print(f"Wrote token ids to {values.to}; use them by config.data.dir={values.to}")
+
+
+def _texts(opened) -> Iterator[str]:
+    for i in range(len(opened)):
+        text = opened[i].get("text")
+        if not isinstance(text, str):
+            raise ValueError(
+                f"{opened.where(i)}: the record has no key text; name its column by "
+                "--fields=text:COLUMN."
+            )
+        yield text
 
 
 def _check(values: flags.FlagValues, rest: list[str]) -> None:
@@ -86,6 +122,11 @@ def _check(values: flags.FlagValues, rest: list[str]) -> None:
         raise ValueError(
             f"--format={values.format} is not one of {', '.join(_FORMATS)}; the format "
             "of the files that are read is --input_format."
+        )
+    if (values.format == "tokens") != bool(values.tokenizer):
+        raise ValueError(
+            "--format=tokens needs --tokenizer=FOLDER, and nothing else takes one; make "
+            "one by `lmtasks tokenizer train`."
         )
 
 

@@ -12,25 +12,24 @@ from lmtasks.cli import rows as lines
 HELP = "a summary of documents of any length"
 USAGE = """
 lmtasks summarize --workdir=DIR --input=FILE[,FILE,...]|- [--output=FILE|-]
-                  [--what=article] [--list] [--format=text|jsonl] [--step=N|best]
+                  [--list] [--format=text|jsonl] [--step=N|best]
 
 Reads whole files of text. What is longer than the context is cut at sentences into
 chunks; each is summarized, and the summaries together, as often as needed. Several files
 are documents about one event and give one summary. --list keeps the replies to the
 chunks as a list instead, each item once: the decisions of a transcript, by a run or a
-prompt that writes them. --what is what the prompt calls a document. --format=jsonl
-writes the summaries of the chunks too.
+prompt that writes them. --format=jsonl writes the summaries of the chunks too.
 
     lmtasks summarize --workdir=runs/news --input=report.txt
-    lmtasks summarize --workdir=runs/news --input=monday.txt,tuesday.txt --what=report
+    lmtasks summarize --workdir=runs/news --input=monday.txt,tuesday.txt
     lmtasks summarize --workdir=runs/meetings --input=meeting.txt --list
 """
 
 
 def main(argv: list[str]) -> int:
     """Write one summary; how many chunks it is made of goes to standard error."""
-    more = {"format": "text or jsonl", "what": "name of a document"}
-    fv, config, folder = common.used_run(argv, USAGE, "list", **more)
+    format_help = "text or jsonl"
+    fv, config, folder = common.used_run(argv, USAGE, "list", format=format_help)
     names = common.required(fv, "input").split(",")
     form = fv.format or "text"
     lines.check_format(form)
@@ -39,7 +38,7 @@ def main(argv: list[str]) -> int:
     from lmtasks import summarize
 
     loaded = api.load(folder, common.step_of(folder, fv.step), config)
-    found = summarize.summarize(loaded, texts, what=fv.what or "", listed=fv.list)
+    found = summarize.summarize(loaded, texts, listed=fv.list)
     with lines.open_output(fv.output) as out:
         if form == "jsonl":
             row = {"text": found.text, "parts": found.parts, "rounds": found.rounds}

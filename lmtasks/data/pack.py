@@ -163,11 +163,9 @@ class StreamRows:
             tokens c $ ^ | targets $ ^ d | weights 1 0 1 | segments 1 1 2 | positions 0 1 0
     """
 
-    def __init__(
-        self, documents, *, start: int | None, length: int, seed: int, key, numbers=None
-    ):
-        self.stream, self.begins = _concatenate(documents, start)
-        self.numbers = range(len(documents)) if numbers is None else numbers
+    def __init__(self, stream, begins, *, length: int, seed: int, key, numbers=None):
+        self.stream, self.begins = stream, begins
+        self.numbers = range(len(begins)) if numbers is None else numbers
         self.length, self.seed = length, seed
         self.weighted, self.widest = length, (length, 0)
         rows = (len(self.stream) - 1) // length - 1
@@ -188,7 +186,7 @@ class StreamRows:
     def row(self, epoch: int, i: int) -> Features:
         """Return row i of an epoch."""
         at = self._offset(epoch) + i * self.length
-        ids = self.stream[at : at + self.length + 1]
+        ids = np.asarray(self.stream[at : at + self.length + 1], np.int32)
         here = np.arange(at, at + self.length)
         document = np.searchsorted(self.begins, here, side="right") - 1
         following = np.searchsorted(self.begins, here + 1, side="right") - 1
@@ -219,7 +217,7 @@ def _offset(seed: int, epoch: int, length: int) -> int:
     return int(np.random.default_rng((seed, epoch)).integers(length))
 
 
-def _concatenate(documents, start):
+def concatenate(documents, start: int | None):
     """Return (int32 stream, int64 first index of each document)."""
     head = np.zeros(0, np.int32) if start is None else np.asarray([start], np.int32)
     parts, begins, at = [], [], 0

@@ -18,6 +18,7 @@ from lmtasks.data import local
 from lmtasks.data import readers
 from lmtasks.data import records
 from lmtasks.data import tfds_files
+from lmtasks.data import token_files
 
 SPLITS = ("train", "validation", "test")
 ON_ERROR = ("raise", "skip")
@@ -108,6 +109,10 @@ def open_split(
             prepared; each in a sentence that says what to do.
         FileNotFoundError: a file or folder that the user names is not there.
     """
+    if token_files.is_folder(options.dir) and split not in options.files:
+        if split not in token_files.splits_of(options.dir):
+            raise ValueError(_no_split(source, split, options))
+        return token_files.open_split(options.dir, split).first(options.limit)
     files = _files(source, split, options)
     if files:
         layout = _layout(source, split, files[0], options)
@@ -132,6 +137,8 @@ def has_split(source: Source, split: str, options: DataOptions = DataOptions()) 
 
 def split_names(source: Source, options: DataOptions = DataOptions()) -> list[str]:
     """Return the splits there are: ours first, in their order, then the user's own."""
+    if token_files.is_folder(options.dir):
+        return [*options.files, *token_files.splits_of(options.dir)]
     names = _local_splits(source, options)
     folder = _prepared(source, options)
     if folder:

@@ -12,18 +12,21 @@ from lmtasks.data import sources
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
+PROMPT = seq2seq.summarize("conversation")
+
 
 def example(record: base.Record) -> examples.Turns:
     """Return a conversation as the prompt, its summary as the reply."""
     keys = ("summary", "summary1", "summary2", "summary3")
     summaries = [record[key] for key in keys if record.get(key)]
-    return seq2seq.summary("conversation", record["dialogue"], *summaries)
+    return seq2seq.asked(PROMPT, summaries, text=record["dialogue"])
 
 
 TASK = dataclasses.replace(
     seq2seq.SUMMARIES,
     source=sources.Source(files={"*": "{split}.jsonl"}),
     example=example,
+    prompt=PROMPT,
     samples=(
         {
             "dialogue": "#Person1#: Is the room free?\n#Person2#: From noon on.",

@@ -11,16 +11,19 @@ from lmtasks.data import sources
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
+PROMPT = seq2seq.summarize("conversation")
+
 
 def example(record: base.Record) -> examples.Turns:
     """Return a chat as the prompt, its summary as the reply."""
-    return seq2seq.summary("conversation", record["dialogue"], record["summary"])
+    return seq2seq.asked(PROMPT, [record["summary"]], text=record["dialogue"])
 
 
 TASK = dataclasses.replace(
     seq2seq.SUMMARIES,
     source=sources.Source(tfds="samsum", files={"*": "{split}.jsonl"}),
     example=example,
+    prompt=PROMPT,
     samples=(
         {
             "dialogue": "Ada: Lunch at one?\nBen: Make it two, I am still in Oslo.",

@@ -12,16 +12,19 @@ from lmtasks.data import sources
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
+PROMPT = seq2seq.summarize("abstract")
+
 
 def example(record: base.Record) -> examples.Turns:
     """Return the abstract as the prompt, its summary as the reply."""
-    return seq2seq.summary("abstract", " ".join(record["source"]), *record["target"])
+    return seq2seq.asked(PROMPT, record["target"], text=" ".join(record["source"]))
 
 
 TASK = dataclasses.replace(
     seq2seq.SUMMARIES,
     source=sources.Source(files={"*": "{split}.jsonl"}),
     example=example,
+    prompt=PROMPT,
     samples=(
         {
             "source": ["We study bees.", "Their dance tells where food is."],

@@ -16,6 +16,8 @@ from lmtasks.tasks import scitldr
 
 def example(record: base.Record) -> examples.Sentences:
     """Return the abstract's sentences, the one to keep, and its summaries."""
+    if "source" not in record:
+        return extractive_summary.example(record)
     summaries, labels = tuple(record["target"]), record.get("source_labels")
     return extractive_summary.chosen(record["source"], summaries, labels)
 

@@ -32,19 +32,17 @@ def asked(prompt: str, replies: Sequence[str], **fields: str) -> examples.Turns:
     return dataclasses.replace(found, fields=fields)
 
 
-def summary(what: str, text: str, *summaries: str) -> examples.Turns:
-    """Return a text to summarize with its summary; further ones are accepted too."""
-    return asked(SUMMARIZE, summaries, what=what, text=text)
+def summarize(what: str) -> str:
+    """Return the prompt of a summary of what is called so."""
+    return f"Summarize the following {what}: {{text}} Summary:"
 
 
 # Prompts that several tasks share.
-SUMMARIZE = "Summarize the following {what}: {text} Summary:"
 QUESTION = "Question: {question} Answer:"
 QUESTIONS = {"bare": "{question}", "letters": "Q: {question}\nA:"}
 STEPS = QUESTIONS | {
     "steps": "Question: {question} Let's think step by step. Answer:",
 }
-
 
 TASK = base.Task(
     source=sources.Source(),
@@ -71,7 +69,7 @@ TASK = base.Task(
 SUMMARIES = dataclasses.replace(
     TASK,
     metrics=(generation.rouge,),
-    prompt=SUMMARIZE,
+    prompt=summarize("text"),
     prompts={"t5": "summarize: {text}", "tldr": "{text}\nTL;DR:"},
     decode={"method": "beam", "beams": 4},
 )

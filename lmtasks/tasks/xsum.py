@@ -11,16 +11,19 @@ from lmtasks.data import sources
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
+PROMPT = seq2seq.summarize("article")
+
 
 def example(record: base.Record) -> examples.Turns:
     """Return an article as the prompt, its sentence as the reply."""
-    return seq2seq.summary("article", record["document"], record["summary"])
+    return seq2seq.asked(PROMPT, [record["summary"]], text=record["document"])
 
 
 TASK = dataclasses.replace(
     seq2seq.SUMMARIES,
     source=sources.Source(tfds="xsum", files={"*": "{split}.jsonl"}),
     example=example,
+    prompt=PROMPT,
     samples=(
         {
             "document": "The bridge over the river was closed on Monday after a crack was found. Engineers expect repairs to take two weeks.",

@@ -16,6 +16,7 @@ from lmtasks.data import mixture
 from lmtasks.data import pack
 from lmtasks.data import pipeline
 from lmtasks.data import sources
+from lmtasks.data import token_files
 from lmtasks.metrics import compression
 from lmtasks.models import flops
 from lmtasks.models import layout
@@ -122,21 +123,21 @@ def _streams(run: builder.Run) -> bool:
 
 def _stream(run: builder.Run, records, example_of):
     objective, tokenizer = run.objective, run.tokenizer
+    key = (records.fingerprint, tokenizer.fingerprint, features.data_key(objective))
+    given = {"length": run.config.data.length, "seed": run.config.seed, "key": key}
+    mapped = token_files.stream_of(records, tokenizer)
+    if mapped is not None:
+        rows = pack.StreamRows(mapped.ids, mapped.begins, **given)
+        said = f"train: {len(mapped)} documents, {len(mapped.ids)} tokens from disk"
+        return rows, said
     documents, numbers = [], []
     for i in range(len(records)):
         example = features.read_example(records, i, example_of)
         if example.text:
             documents.append(objective.ids(example, tokenizer))
             numbers.append(i)
-    key = (records.fingerprint, tokenizer.fingerprint, features.data_key(objective))
-    rows = pack.StreamRows(
-        documents,
-        start=objective.start_id(tokenizer),
-        length=run.config.data.length,
-        seed=run.config.seed,
-        key=key,
-        numbers=numbers,
-    )
+    stream, begins = pack.concatenate(documents, objective.start_id(tokenizer))
+    rows = pack.StreamRows(stream, begins, numbers=numbers, **given)
     empty = len(records) - len(documents)
     notes = f" ({empty} without text)" if empty else ""
     return rows, f"train: {len(documents)} documents{notes}, {len(rows.stream)} tokens"
