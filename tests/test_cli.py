@@ -71,7 +71,7 @@ def test_the_help_of_the_command_lists_every_verb_with_its_line(capsys):
         assert "--config=quickstart" in out
     assert {"train", "eval", "predict", "inspect", "config", "tasks", "plot", "doctor",
             "prepare", "tokenizer", "generate", "score", "import", "export",
-            "convert", "embed", "verify", "chat"} == set(main.verbs())  # fmt: skip
+            "convert", "embed", "verify", "chat", "summarize"} == set(main.verbs())  # fmt: skip
 
 
 def test_the_readme_names_every_verb():
@@ -173,6 +173,9 @@ def test_eval_prints_and_keeps_the_numbers_of_the_last_evaluation(
     out = runs.good(capsys, "eval", f"--workdir={work}")
     trained = _last(work, "validation")
     (row,) = runs.rows(work, "eval.jsonl")
+    signatures = row.pop("signatures", {})
+    assert set(signatures) == {"bleu", "chrf"} & trained.keys()
+    assert all(f"{name}: {text}" in out for name, text in signatures.items())
     assert row == {"step": 4, "split": "validation", **trained}
     assert f"{work}, step 4, validation:" in out
     for key, value in trained.items():

@@ -103,7 +103,7 @@ def test_a_folder_that_holds_something_is_not_overwritten(tmp_path):
     [
         ([], "needs --input"),
         (["input=a.jsonl"], "needs --to"),
-        (["input=a.jsonl", "to=out", "format=tokens"], "--format=tokens is not one of"),
+        (["input=a.jsonl", "to=out", "format=arrow"], "--format=arrow is not one of"),
         (["input=none.jsonl", "to=out"], "none.jsonl is not there"),
         (["input=a.jsonl,b.jsonl", "to=out"], "names the split train twice"),
         (["input=a.jsonl", "to=out", "split=my split"], "cannot name a split"),

@@ -21,6 +21,7 @@ from lmtasks.metrics import code
 from lmtasks.metrics import diversity
 from lmtasks.metrics import generation
 from lmtasks.metrics import json_records
+from lmtasks.metrics import programs
 from lmtasks.tasks import extraction
 from lmtasks.tasks import gsm8k
 from lmtasks.tasks import sgd_slots
@@ -178,11 +179,11 @@ def test_small_programs_compute_the_same_in_both_languages():
             row["target_language"]: row["target"],
         }
         for language, text in texts.items():
-            values = [toy_code.run(text, language, *one) for one in toy_code.INPUTS]
+            values = [programs.run(text, language, *one) for one in programs.INPUTS]
             assert values == row["results"]
         names: dict = {}
-        exec(texts[toy_code.PYTHON], names)  # noqa: S102 - the generator's own program
-        assert [names["f"](*one) for one in toy_code.INPUTS] == row["results"]
+        exec(texts[programs.PYTHON], names)  # noqa: S102 - the generator's own program
+        assert [names["f"](*one) for one in programs.INPUTS] == row["results"]
         kinds.update(word for word in ("if", "else", "while") if word in row["source"])
     assert min(kinds[word] for word in ("if", "else", "while")) > 20
 
@@ -203,7 +204,7 @@ def test_small_programs_compute_the_same_in_both_languages():
     ],
 )
 def test_what_is_no_such_program_computes_nothing(text, language):
-    assert toy_code.run(text, language, 1, 2) is None
+    assert programs.run(text, language, 1, 2) is None
 
 
 def test_programs_are_scored_by_their_results():

@@ -8,16 +8,16 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Lowest first; a module imports from its own layer and from those before it. The
 # longest matching prefix decides.
 LAYERS = (
-    ("types", "data.examples", "models.config"),
+    ("types", "data.examples", "data.sentences", "models.config"),
     ("losses", "sandbox", "metrics", "tokenizers", "layers", "decode", "training.optim",
      "training.masks", "training.parallel", "training.track", "training.chips",
      "training.manifest"),
     ("models", "families", "data", "hf"),
     ("objectives", "tasks"),
     ("training.lora", "training.step", "training.arrays", "training.checkpoint",
-     "training.restore", "schema", "presets", "pretrained", "checks", "decoding", "cells", "builder", "hf.hub",
+     "training.restore", "schema", "presets", "pretrained", "checks", "decoding", "cells", "builder", "mixing", "shots", "hf.hub",
      "hf.reading"),
-    ("training", "api", "suites", "zero_shot", "rendering", "inspection"),
+    ("training", "api", "suites", "zero_shot", "summarize", "rendering", "inspection"),
     ("cli", "__main__", ""),
 )  # fmt: skip
 

@@ -85,7 +85,7 @@ def module_of(name):
 
 def check_example(task, example):
     """Assert that an example is what the task says and can be trained on."""
-    assert type(example) is task.kind
+    assert isinstance(example, task.kind)
     assert inputs.has_gold(example)
     if isinstance(example, examples.Labelled) and task.labels:
         named = example.label if isinstance(example.label, tuple) else (example.label,)

@@ -41,6 +41,13 @@ three times that.
 CLASSES = ("accuracy", "f1_macro", "mcc", "validation_accuracy", "loss")
 LANGUAGE = ("accuracy", "loss", "perplexity", "bits_per_byte", "word_perplexity")
 MASKED = ("perplexity", "accuracy", "loss")
+WRITTEN = ("bleu", "chrf", "ter", "meteor", "perplexity", "loss")
+SUMMARIES = (
+    "rouge1", "rouge2", "rougeL", "rouge1_low", "rouge1_high", "lead_rouge1",
+    "lead_rougeL", "textrank_rouge1", "oracle_rouge1", "oracle_rougeL",
+    "perplexity", "loss",
+)  # fmt: skip
+REASONING = ("answer_accuracy", "unparsed", "perplexity", "loss")
 ANSWERS = (
     "exact_match", "f1", "has_answer_f1", "no_answer_f1", "validation_f1", "tuned",
     "loss",
@@ -60,8 +67,26 @@ SHOWN = {
     "xquad": ANSWERS,
     "subjqa": ANSWERS,
     "adversarial_qa": ANSWERS,
+    "multi30k": WRITTEN,
+    "transfer": WRITTEN,
+    "spans": ("perplexity", "accuracy", "loss"),
+    "summaries": SUMMARIES,
+    "sums": REASONING,
+    "questions": REASONING,
+    "instructions": ("perplexity", "accuracy", "loss"),
+    "programs": (
+        "pass@1", "pass@10", "exact_match", "valid_syntax", "equal_results", "loss",
+    ),
+    "slots": (
+        "slot_f1", "slot_precision", "slot_recall", "exact_record", "valid_json", "loss",
+    ),
 }  # fmt: skip
 NOTES = {
+    "multi30k": "English to German from scratch, one SentencePiece vocabulary of 6,000 "
+    "for both; `greedy` is the same model. Beam search is the task's own: four beams, "
+    "GNMT's length penalty of .6. On raw text, "
+    "`nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0`. One run after the "
+    "other on two cores that did some other work meanwhile.",
     "adversarial_qa": "484 questions to learn from, 58 to test: one question is 1.7 "
     "points. Values in percent.",
     "architectures": "From scratch. SST-2 in the shape of configs/sst2.py (2 layers of "

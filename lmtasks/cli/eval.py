@@ -20,8 +20,8 @@ DIR/predictions-SPLIT.jsonl. With --suite, one table of the tasks trained there.
 --verifier, the share of written sentences that follow from their source by a run
 trained on NLI is a metric too (entailment_support). With --allow_code_exec, written
 Python is run against the tests of its task (pass@k), in namespaces of its own without
-network and files; refused where Linux does not offer them. With --baselines, the ROUGE of the first
-sentences of a document, of TextRank's and of the best ones stand beside a summary's.
+network and files; refused where Linux does not offer them. With --baselines, the ROUGE
+of the first sentences of a document, of TextRank's and of the best ones is told too.
 
     lmtasks eval --workdir=runs/sst2 --split=test
     lmtasks eval --workdir=runs/sst2 --config.prompt.label_norm=pmi

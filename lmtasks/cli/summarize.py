@@ -15,10 +15,10 @@ lmtasks summarize --workdir=DIR --input=FILE[,FILE,...]|- [--output=FILE|-]
                   [--list] [--format=text|jsonl] [--step=N|best]
 
 Reads whole files of text. What is longer than the context is cut at sentences into
-chunks; each is summarized, and the summaries together, as often as needed. Several files
-are documents about one event and give one summary. --list keeps the replies to the
-chunks as a list instead, each item once: the decisions of a transcript, by a run or a
-prompt that writes them. --format=jsonl writes the summaries of the chunks too.
+chunks; each is summarized, and the summaries together, as often as needed. Several
+files are documents about one event and give one summary. --list keeps the replies to
+the chunks as a list instead, each item once: the decisions of a transcript, by a run or
+a prompt that writes them. --format=jsonl writes the summaries of the chunks too.
 
     lmtasks summarize --workdir=runs/news --input=report.txt
     lmtasks summarize --workdir=runs/news --input=monday.txt,tuesday.txt

@@ -1,44 +1,21 @@
 """Small programs in Python and JavaScript that compute the same.
 
 A program is one function of two whole numbers: assignments, a condition, a loop that
-ends, and what it returns. `run` computes it in either language without executing
-anything but this grammar.
+ends, and what it returns; metrics.programs computes it in either language.
 """
 
 from __future__ import annotations
 
-import ast
-import operator
-import re
-import typing
 from collections.abc import Sequence
 
 import numpy as np
 
 from lmtasks.data import toy
+from lmtasks.metrics import programs
 
-PYTHON, JAVASCRIPT = "Python", "JavaScript"
-# What the programs of a pair are called with.
-INPUTS = ((0, 1), (2, 3), (5, 2), (-3, 4))
-_STEPS = 200
 _SIGNS = ("+", "-", "*")
 _COMPARED = ("<", ">", "<=", ">=", "==", "!=")
 _JAVASCRIPT = {"==": "===", "!=": "!=="}
-_OPERATORS: dict[type, typing.Any] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
-    ast.Lt: operator.lt, ast.Gt: operator.gt, ast.LtE: operator.le,
-    ast.GtE: operator.ge, ast.Eq: operator.eq, ast.NotEq: operator.ne,
-}  # fmt: skip
-# A line of the programs' JavaScript -> Python, and how much deeper what follows stands.
-_LINES = (
-    (r"function (\w+)\((\w+), (\w+)\) \{", r"def \1(\2, \3):", 0, 1),
-    (r"if \((.+)\) \{", r"if \1:", 0, 1),
-    (r"while \((.+)\) \{", r"while \1:", 0, 1),
-    (r"\} else \{", "else:", -1, 1),
-    (r"\}", "", -1, 0),
-    (r"(?:let )?(\w+) = (.+);", r"\1 = \2", 0, 0),
-    (r"return (.+);", r"return \1", 0, 0),
-)
 
 
 def toy_code(split: str, seed: int) -> Sequence[toy.Record]:
@@ -48,16 +25,23 @@ def toy_code(split: str, seed: int) -> Sequence[toy.Record]:
 
 def _draw(rng: np.random.Generator) -> tuple[str, toy.Record]:
     lines = _program(rng)
-    texts = {PYTHON: _python(lines), JAVASCRIPT: _javascript(lines)}
-    names = [PYTHON, JAVASCRIPT] if rng.random() < 0.5 else [JAVASCRIPT, PYTHON]
+    texts = {programs.PYTHON: _python(lines), programs.JAVASCRIPT: _javascript(lines)}
+    names = (
+        [programs.PYTHON, programs.JAVASCRIPT]
+        if rng.random() < 0.5
+        else [programs.JAVASCRIPT, programs.PYTHON]
+    )
     record = {
         "source": texts[names[0]],
         "target": texts[names[1]],
         "source_language": names[0],
         "target_language": names[1],
-        "results": [run(texts[PYTHON], PYTHON, *given) for given in INPUTS],
+        "results": [
+            programs.run(texts[programs.PYTHON], programs.PYTHON, *given)
+            for given in programs.INPUTS
+        ],
     }
-    return texts[PYTHON], record
+    return texts[programs.PYTHON], record
 
 
 # A line is (depth, word, the rest): ("if", "a < b"), ("let", "c = a + 1"), ...
@@ -110,86 +94,3 @@ def _javascript(lines: list[_Line]) -> str:
             )
             out.append("    " * depth + said)
     return "\n".join([*out, "}"])
-
-
-def run(program: str, language: str, a: int, b: int) -> int | None:
-    """Return what a program computes of two numbers.
-
-    None where it is no program of this grammar, reads a name that it has not set,
-    returns nothing or takes too many steps.
-    """
-    text = program if language == PYTHON else _translated(program)
-    try:
-        tree = ast.parse(text or "").body
-        if len(tree) != 1 or not isinstance(tree[0], ast.FunctionDef):
-            return None
-        names = [arg.arg for arg in tree[0].args.args]
-        values = dict(zip(names, (a, b), strict=True))
-        return _Machine(values).block(tree[0].body)
-    except (SyntaxError, ValueError, KeyError, RecursionError, OverflowError):
-        return None
-
-
-def _translated(program: str) -> str | None:
-    """Return JavaScript of this grammar as Python, None where it is no such."""
-    depth, out = 0, []
-    for line in program.splitlines():
-        for pattern, python, before, after in _LINES:
-            if match := re.fullmatch(pattern, line.strip()):
-                depth += before
-                text = match.expand(python).replace("!==", "!=").replace("===", "==")
-                out.append("    " * depth + text)
-                depth += after
-                break
-        else:
-            return None
-    return "\n".join(out) if depth == 0 else None
-
-
-class _Machine:
-    """Computes statements and expressions of the grammar; all else is refused."""
-
-    def __init__(self, values: dict[str, int]):
-        self.values, self.steps = values, 0
-
-    def block(self, statements: list[ast.stmt]) -> int | None:
-        """Return what the statements return, None where they go on."""
-        for statement in statements:
-            found = self.statement(statement)
-            if found is not None:
-                return found
-        return None
-
-    def statement(self, node: ast.stmt) -> int | None:
-        self.steps += 1
-        if self.steps > _STEPS:
-            raise ValueError("too many steps")
-        if isinstance(node, ast.Return) and node.value is not None:
-            return self.value(node.value)
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            self.values[node.targets[0].id] = self.value(node.value)
-            return None
-        if isinstance(node, ast.If):
-            return self.block(node.body if self.value(node.test) else node.orelse)
-        if isinstance(node, ast.While):
-            while self.value(node.test):
-                found = self.block(node.body)
-                if found is not None:
-                    return found
-            return None
-        raise ValueError(f"no {type(node).__name__} in this grammar")
-
-    def value(self, node: ast.expr) -> int:
-        if isinstance(node, ast.Constant) and type(node.value) is int:
-            return node.value
-        if isinstance(node, ast.Name):
-            return self.values[node.id]
-        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-            return -self.value(node.operand)
-        if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
-            sides = self.value(node.left), self.value(node.right)
-            return _OPERATORS[type(node.op)](*sides)
-        if isinstance(node, ast.Compare) and len(node.ops) == 1:
-            sides = self.value(node.left), self.value(node.comparators[0])
-            return _OPERATORS[type(node.ops[0])](*sides)
-        raise ValueError(f"no {type(node).__name__} in this grammar")

@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Sequence
 
 from lmtasks.data import examples
-from lmtasks.data import toy_code
 from lmtasks.metrics import inputs
+from lmtasks.metrics import programs
 
 
 def valid_syntax(
@@ -40,14 +40,14 @@ def equal_results(
     predictions: Sequence[inputs.Prediction], scored: Sequence[examples.Example]
 ) -> dict[str, float]:
     """Return {"equal_results"}: the fraction of small programs that compute what the
-    right one does, of all of toy_code.INPUTS. Nothing is executed, see toy_code.run.
+    right one does, of all of programs.INPUTS. Nothing is executed, see programs.run.
     """
     inputs.check(predictions, scored)
     right = 0
     for said, example in zip(inputs.said_texts(predictions), scored, strict=True):
         language = example.fields["target_language"]
         gold, mine = (
-            [toy_code.run(text, language, *given) for given in toy_code.INPUTS]
+            [programs.run(text, language, *given) for given in programs.INPUTS]
             for text in (inputs.gold_texts(example)[0], said)
         )
         right += None not in mine and mine == gold

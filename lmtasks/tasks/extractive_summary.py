@@ -1,9 +1,9 @@
-"""One's own documents, summarized by sentences of theirs.
+"""One's own documents: which sentences to keep.
 
 Records are {"sentences", "summary"}, or {"text", "summary"}, whose sentences are found;
-"summaries" may list several. Which sentences to keep is given by "labels" (1 keeps one),
-else it is those that together are most like the summary (the oracle). An encoder reads
-the whole document and gives a tag to each sentence at its first piece.
+"summaries" may list several. Which sentences to keep is given by "labels" (1 keeps
+one), else it is those that together are most like the summary (the oracle). An encoder
+reads the whole document and gives a tag to each sentence at its first piece.
 """
 
 from lmtasks.data import examples

@@ -1,8 +1,8 @@
 """Multi30k: captions of pictures, English to German. (Elliott et al., 2016)
 
 A folder of parallel text: train.en and train.de, validation.en and validation.de,
-test_2016_flickr.en and test_2016_flickr.de, each also .gz. Another direction is what the
-names of config.data.files end in, as in train.en+train.fr. BLEU is on raw text with
+test_2016_flickr.en and test_2016_flickr.de, each also .gz. Another direction is what
+the names of config.data.files end in, as in train.en+train.fr. BLEU is on raw text with
 sacrebleu's own tokenizer.
 """
 

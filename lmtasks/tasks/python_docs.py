@@ -1,4 +1,4 @@
-"""Python's own library: say in a sentence what a function does.
+"""Python's own functions, in a sentence each.
 
 Functions and the first sentences of their docstrings, split by module; every Python
 brings them along. They differ between versions, so numbers measured on them do not

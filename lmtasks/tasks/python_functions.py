@@ -1,4 +1,4 @@
-"""Python's own library: write a function from its head and docstring.
+"""Python's own functions, from head and docstring.
 
 Functions of up to 30 lines, split by module; every Python brings them along. They
 differ between versions, so numbers measured on them do not compare.

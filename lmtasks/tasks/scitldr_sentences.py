@@ -1,4 +1,4 @@
-"""SciTLDR: the sentence of an abstract that says it. (Cachola et al., 2020)
+"""SciTLDR: the sentence to keep of an abstract. (Cachola et al., 2020)
 
 A folder of train.jsonl, validation.jsonl and test.jsonl, each also .gz: source, the
 sentences of the abstract, source_labels, which is most like the summary, and target,

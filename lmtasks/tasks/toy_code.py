@@ -1,4 +1,4 @@
-"""Small programs, Python to JavaScript and back: do they compute the same?"""
+"""Small programs, Python to JavaScript and back."""
 
 from lmtasks.data import examples
 from lmtasks.data import sources

@@ -1,0 +1,57 @@
+"""The runs of experiments/results that write text: one shape, one recipe a task.
+
+    lmtasks train --config=write:toy_steps,decoder --workdir=runs/steps
+    lmtasks train --config=write:text,encoder_decoder --workdir=runs/spans \\
+        --config.data.dir=DIR
+    lmtasks train --config=write:scitldr,encoder_decoder,runs/spans --workdir=runs/tldr \\
+        --config.data.dir=DIR
+
+The argument is TASK,ARCHITECTURE[,START]: text,encoder_decoder pretrains by span
+corruption, scitldr,encoder_decoder,runs/spans tunes that of the work directory
+runs/spans. Three layers on each side of an encoder-decoder, four on a decoder, of width
+256; sums are small enough for width 128. Made for two CPU cores. (configs/translate.py is
+the one for translation.)
+"""
+
+from configs import base
+from configs import translate
+
+# task -> (steps, tokens in a row, source tokens in a row, rows of a step, written).
+TASKS = {
+    "text": (1500, 128, 256, 12, 64),
+    "scitldr": (500, 128, 512, 6, 48),
+    "aeslc": (800, 128, 512, 6, 16),
+    "toy_sums": (2500, 256, 256, 16, 12),
+    "toy_steps": (2500, 256, 256, 16, 64),
+    "toy_code": (1500, 256, 256, 16, 160),
+    "gsm8k": (600, 256, 256, 12, 128),
+    "asdiv": (400, 256, 256, 12, 48),
+    "mbpp": (300, 256, 256, 12, 128),
+    "sgd_slots": (800, 256, 256, 12, 64),
+}
+CHAT = (400, 256, 256, 12, 64)
+SUMS = ("toy_sums", "toy_steps")
+
+
+def get_config(argument="toy_steps,decoder"):
+    """Return the config of "TASK,ARCHITECTURE[,START]"."""
+    task, architecture, start, *_ = [*argument.split(",", 2), "", ""]
+    steps, length, source, rows, written = TASKS.get(task, CHAT)
+    c = base.pretrain() if task == "text" else base.finetune()
+    c.task, c.architecture, c.init = task, architecture, start
+    if architecture == "encoder_decoder":
+        translate.small(c)
+    if task == "text" and architecture == "encoder_decoder":
+        c.objective, c.denoise.kind = "denoise", "span"
+    c.tokenizer.kind = "char" if task in SUMS else "bpe"
+    c.tokenizer.size = 6000
+    if task in SUMS:
+        c.model.width, c.model.mlp, c.model.attention.heads = 128, 384, 4
+    c.model.dropout = 0.0 if task in SUMS else 0.1
+    c.data.length, c.data.source_length = length, source
+    c.train.steps, c.train.batch_size = steps, rows
+    c.optim.learning_rate = 5e-4 if start else 1.2e-3
+    c.optim.warmup_steps, c.optim.b2 = steps // 10, 0.98
+    c.eval.every, c.eval.batch_size, c.eval.predict = steps // 4, 32, False
+    c.checkpoint.every, c.decode.max_tokens, c.decode.samples = 0, written, 2
+    return c
