@@ -161,6 +161,7 @@ def test_the_final_answer_is_found_in_written_reasoning():
     assert answers.extract("They meet at 5:00 PM after 7 hours") == "7"
     assert answers.extract("The answer is 5:00 PM.") == "5:00 PM"
     assert answers.extract("so it costs $2.50.") == "2.50"
+    assert answers.extract(r"so \boxed{-3/4}.") == "-3/4"
     assert answers.extract("no idea") == ""
 
 

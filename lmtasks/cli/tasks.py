@@ -111,6 +111,7 @@ def _print_task(name: str) -> None:
         "objectives": ", ".join(cells),
         "metrics": ", ".join(metrics) or "those of the objective",
         "prompt": repr(task.prompt) if task.prompt else "the example's own turns",
+        "prompts": ", ".join(f"{k} {v!r}" for k, v in task.prompts.items()) or "one",
         "labels": ", ".join(task.labels) or _no_labels(kind),
         "data": _data(task.source),
         "record": repr(sample),

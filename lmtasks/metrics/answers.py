@@ -14,8 +14,11 @@ from lmtasks.data import examples
 from lmtasks.metrics import inputs
 from lmtasks.metrics import spans
 
-# "#### 16" is how GSM8K ends; the sentence is how chains of thought do.
-_MARKED = re.compile(r"####\s*(.+)|the answer is:?\s+(.+)", re.IGNORECASE)
+# "#### 16" is how GSM8K ends, \boxed{16} how MATH does; the sentence is how chains of
+# thought do.
+_MARKED = re.compile(
+    r"####\s*(.+)|\\boxed\{([^{}]*)\}|the answer is:?\s+(.+)", re.IGNORECASE
+)
 _NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?")
 _TIME = re.compile(r"(\d{1,2})(?::(\d\d))?\s*([aApP])\.?[mM]\b|(\d{1,2}):(\d\d)")
 _TIME_OR_NUMBER = re.compile(f"(?:{_TIME.pattern})|{_NUMBER.pattern}")
@@ -25,12 +28,13 @@ _MONEY = re.compile(r"(?<![\w])([-+]?)[$\u20ac\u00a3]\s*")
 def extract(text: str) -> str:
     """Return the final answer of a text, "" if it holds none.
 
-    The last "#### ..." or "The answer is ..." line; else the last time or number.
+    The last "#### ...", "\\boxed{...}" or "The answer is ..."; else the last time or
+    number.
 
     >>> extract("5 - 2 = 3. The answer is 3.")
     '3'
     """
-    marked = [a or b for a, b in _MARKED.findall(text)]
+    marked = ["".join(found) for found in _MARKED.findall(text)]
     if marked:
         return re.split(r"\.(?:\s|$)", marked[-1].strip())[0].strip()
     found = [match.group() for match in _TIME_OR_NUMBER.finditer(text)]

@@ -32,6 +32,10 @@ TASK = base.Task(
     kind=examples.Labelled,
     metrics=classification.METRICS,
     prompt="Article: {text} Topic:",
+    prompts={
+        "question": "{text}\nIs this World, Sports, Business or Sci/Tech?",
+        "statement": "{text} This is news about",
+    },
     labels=LABELS,
     objective="classify",
     samples=(

@@ -41,6 +41,7 @@ TASK = dataclasses.replace(
     source=sources.Source(tfds="ai2_arc/ARC-Easy", files=files("ARC-Easy")),
     example=example,
     prompt="Question: {context}\nAnswer:",
+    prompts={"letters": "Question: {context}\n{options}\nAnswer:"},
     samples=(
         {
             "id": "a",

@@ -62,6 +62,7 @@ TASK = dataclasses.replace(
     ),
     example=example,
     prompt="Question: {context}\nAnswer:",
+    prompts={"letters": "Question: {context}\n{options}\nAnswer:"},
     samples=(
         {
             "id": "a",

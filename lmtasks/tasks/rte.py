@@ -62,6 +62,7 @@ TASK = base.Task(
     kind=examples.Labelled,
     metrics=classification.METRICS,
     prompt="Premise: {text} Hypothesis: {pair} Relation:",
+    prompts={"lines": "{text}\n{pair}\nRelation of the second to the first:"},
     labels=LABELS,
     objective="classify",
     samples=(

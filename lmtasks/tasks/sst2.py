@@ -28,6 +28,10 @@ TASK = base.Task(
     kind=examples.Labelled,
     metrics=(*classification.METRICS, classification.mcc),
     prompt="Review: {text} Sentiment:",
+    prompts={
+        "question": "{text}\nIs this review positive or negative?",
+        "statement": "{text} The review is",
+    },
     labels=LABELS,
     objective="classify",
     samples=(

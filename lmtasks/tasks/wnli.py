@@ -27,6 +27,7 @@ TASK = dataclasses.replace(
     source=dataclasses.replace(qnli.TASK.source, tfds="glue/wnli"),
     example=example,
     prompt="Premise: {text} Hypothesis: {pair} Relation:",
+    prompts={"lines": "{text}\n{pair}\nRelation of the second to the first:"},
     labels=LABELS,
     samples=(
         {
