@@ -41,7 +41,7 @@ from lmtasks.training import step as steps
 from lmtasks.types import ARCHITECTURES
 
 NAMES = schema.modules_of(tasks)
-LENGTH, ROWS, GATHERED, CLASSES = 256, 4, 128, 20
+LENGTH, ROWS, GATHERED, CLASSES = 256, 4, 160, 20
 BYTE = tokenizers.train("byte", ())
 CELLS = [(name, architecture) for name in NAMES for architecture in ARCHITECTURES]
 

@@ -82,7 +82,7 @@ def test_shots_come_from_the_training_split_and_stop_the_text(tmp_path):
     ids = run.objective.query(example, run.tokenizer)[0]["tokens"]
     text = run.tokenizer.decode(ids)
     assert text == chat.prompt_text(example, run.task.prompt)
-    assert api.predict(loaded, [example])[0].keys() == {"text"}
+    assert api.predict(loaded, [example])[0].keys() == {"text", "answer"}
 
 
 def test_shots_are_before_label_words_too(tmp_path):

@@ -59,6 +59,7 @@ class Case:
 
 _CLASSES, _TAGS = {"head": "classify"}, {"head": "tag"}
 _REAL = {"kind": "real", "examples": 32}
+_TALK = {"kind": "real", "examples": 6}
 _TINY = {"standard": False}
 _TINY_REAL = {"kind": "real", "examples": 8, "standard": False}
 CASES = (
@@ -68,6 +69,7 @@ CASES = (
     Case("train/t5-small/8x128+64", "t5", "small", 8, 64, 128),
     Case("finetune/bert-base/sst2", "bert", "base", 6, 128, **_CLASSES, **_REAL),
     Case("finetune/bert-base/wnut17", "bert", "base", 7, 128, **_TAGS, **_REAL),
+    Case("finetune/gpt2-small/alpaca", "gpt2", "small", 2, 512, **_TALK),
     Case("train/gpt2-nano/12x64", "gpt2", "nano", 12, 64, shortest=1.0, **_TINY),
     Case("train/bert-tiny/3x16", "bert", "tiny", 3, 16, **_CLASSES, **_TINY),
     Case("train/bert-tiny-mlm/3x16", "bert", "tiny", 3, 16, **_TINY),
@@ -75,6 +77,7 @@ CASES = (
     Case("train/t5-tiny/3x20+12", "t5", "tiny", 3, 12, 20, **_TINY),
     Case("finetune/bert-tiny/sst2", "bert", "tiny", 2, 64, **_CLASSES, **_TINY_REAL),
     Case("finetune/bert-tiny/wnut17", "bert", "tiny", 2, 64, **_TAGS, **_TINY_REAL),
+    Case("finetune/gpt2-tiny/alpaca", "gpt2", "tiny", 2, 64, **_TINY_REAL),
 )  # fmt: skip
 
 

@@ -40,7 +40,9 @@ def parse(argv: list[str], about: str) -> argparse.Namespace:
     add(
         "--ner_data", default="", help="WNUT-17's folder: train.conll with word TAB tag"
     )
+    add("--chat_data", default="", help="Alpaca's folder: train.json")
     add("--vocab", default="", help="BERT's vocab.txt")
+    add("--bpe", default="", help="folder of GPT-2's tokenizer")
     add("--attention", default="sdpa", help="the peer's: sdpa (default) or eager")
     add("--compile", action="store_true", help="the peer's model by torch.compile")
     flags = parser.parse_args(argv)
@@ -64,11 +66,11 @@ def chosen(flags: argparse.Namespace) -> list[cases.Case]:
     check_peer(flags.peer)
     chosen = []
     for case in cases.choose(flags.cases):
-        key, folder = _data(case, flags)
-        if case.kind != "real" or (folder and flags.vocab):
+        (key, folder), (names, vocab) = _data(case, flags), _vocab(case, flags)
+        if case.kind != "real" or (folder and vocab):
             chosen.append(case)
             continue
-        lacks = f"needs --{key}=FOLDER and --vocab=vocab.txt"
+        lacks = f"needs --{key}=FOLDER and --{names}=TOKENIZER"
         if flags.cases:
             raise ValueError(f"{case.name} {lacks}")
         print(f"{case.name} is left out: it {lacks}")
@@ -77,7 +79,13 @@ def chosen(flags: argparse.Namespace) -> list[cases.Case]:
 
 def _data(case: cases.Case, flags: argparse.Namespace) -> tuple[str, str]:
     """Return the flag of a case's real text, and the folder it names."""
-    key = "ner_data" if case.head == "tag" else "data"
+    key = {"tag": "ner_data", "lm": "chat_data"}.get(case.head, "data")
+    return key, vars(flags)[key]
+
+
+def _vocab(case: cases.Case, flags: argparse.Namespace) -> tuple[str, str]:
+    """Return the flag of a case's tokenizer, and what it names."""
+    key = "bpe" if case.family == "gpt2" else "vocab"
     return key, vars(flags)[key]
 
 
@@ -139,7 +147,7 @@ def _plan(case, flags, folder) -> cases.Plan:
         dtype=flags.dtype,
         steps=flags.blocks * a_turn,
         data=_data(case, flags)[1],
-        vocab=flags.vocab,
+        vocab=_vocab(case, flags)[1],
         weights=f"{folder}/weights.safetensors",
         ids=f"{folder}/ids.npz",
         attention=flags.attention,

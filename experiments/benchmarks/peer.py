@@ -50,6 +50,20 @@ def continued(rows: list[cases.Row]) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "labels": ids}
 
 
+def prompted(rows: list[cases.Row]) -> dict[str, torch.Tensor]:
+    """Return whole conversations with their mask; labels where a reply stands.
+
+    Our rows have the next token as each one's target: the last one is read too here.
+    """
+    none = [cases.IGNORED]
+    ids = [np.append(row.ids, max(row.targets[-1], 0)) for row in rows]
+    return {
+        "input_ids": padded(ids, 0),
+        "attention_mask": padded([np.ones(len(row)) for row in ids], 0),
+        "labels": padded([[*none, *row.targets] for row in rows], cases.IGNORED),
+    }
+
+
 def replied(rows: list[cases.Row]) -> dict[str, torch.Tensor]:
     """Return sources with their mask, and replies; the model shifts them."""
     return {
@@ -95,6 +109,8 @@ class Training:
         self.optimizer = adamw(self.model)
         self.forward = torch.compile(self.model) if self.plan.compiled else self.model
         self.collate = COLLATE[self.case.family, self.case.head]
+        if self.collate is continued and self.case.kind == "real":
+            self.collate = prompted
         self._read()
         return about(self.model) | {"compiled": self.plan.compiled}
 

@@ -9,6 +9,7 @@ import random
 import subprocess
 from collections.abc import Iterable
 
+from lmtasks import tokenizers
 from lmtasks.data import readers
 
 SPLITS = ("train", "validation", "test")
@@ -31,6 +32,23 @@ def write(data: pathlib.Path, runs: pathlib.Path) -> None:
         _jsonl(folder / f"science/{split}.jsonl", science(data, split))
         _jsonl(folder / f"science_sentences/{split}.jsonl", sentences(data, split))
     (folder / "wnut17_btc/train.conll").write_text(tweets(data / "ner"))
+    if not (folder / "three_languages/tokenizer").exists():
+        captions = three_languages(data / "translation/multi30k")
+        found = tokenizers.train("bpe", captions, size=6000)
+        found.save(folder / "three_languages/tokenizer")
+
+
+def three_languages(folder: pathlib.Path) -> list[str]:
+    """Return the training captions in English, German and French as prompts say them."""
+    said = {}
+    for code in ("en", "de", "fr"):
+        with gzip.open(folder / f"train.{code}.gz", "rt") as lines:
+            said[code] = [line.rstrip("\n") for line in lines]
+    out = []
+    for name, code in (("German", "de"), ("French", "fr")):
+        out += [f"translate English to {name}: {text}" for text in said["en"]]
+        out += said[code]
+    return out
 
 
 def filled(text: str, places: dict[str, str]) -> str:

@@ -32,6 +32,7 @@ TASK = dataclasses.replace(
     ),
     example=example,
     prompt="Question: {context}\n{options}\nAnswer:",
+    prompts={"texts": "Question: {context}\nAnswer:"},
     samples=(
         {
             "answerKey": "C",

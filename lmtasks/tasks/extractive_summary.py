@@ -9,6 +9,7 @@ reads the whole document and gives a tag to each sentence at its first piece.
 from lmtasks.data import examples
 from lmtasks.data import sentences
 from lmtasks.data import sources
+from lmtasks.data import tag_text
 from lmtasks.metrics import extract
 from lmtasks.metrics import tagging
 from lmtasks.tasks import base
@@ -51,6 +52,7 @@ TASK = base.Task(
     metrics=(tagging.token_accuracy, extract.rouge),
     prompt="Sentences: {words} Tags:",
     labels=LABELS,
+    parse=tag_text.read,
     finish=extract.summary,
     objective="tag",
     samples=(

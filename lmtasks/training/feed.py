@@ -128,7 +128,7 @@ def _stream(run: builder.Run, records, example_of):
     mapped = token_files.stream_of(records, tokenizer)
     if mapped is not None:
         rows = pack.StreamRows(mapped.ids, mapped.begins, **given)
-        said = f"train: {len(mapped)} documents, {len(mapped.ids)} tokens from disk"
+        said = f"train: {len(mapped)} documents, {len(mapped.ids)} tokens from disk, packed 100% full"
         return rows, said
     documents, numbers = [], []
     for i in range(len(records)):
@@ -140,7 +140,8 @@ def _stream(run: builder.Run, records, example_of):
     rows = pack.StreamRows(stream, begins, numbers=numbers, **given)
     empty = len(records) - len(documents)
     notes = f" ({empty} without text)" if empty else ""
-    return rows, f"train: {len(documents)} documents{notes}, {len(rows.stream)} tokens"
+    said = f"train: {len(documents)} documents{notes}, {len(rows.stream)} tokens"
+    return rows, said + ", packed 100% full"  # no row of a stream has padding
 
 
 def _rows(run: builder.Run, records, example_of):
