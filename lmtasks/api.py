@@ -11,6 +11,7 @@ import jax
 from ml_collections import ConfigDict
 
 from lmtasks import builder
+from lmtasks.data import chat
 from lmtasks.data import examples
 from lmtasks.data import features
 from lmtasks.decode import score as scoring
@@ -189,6 +190,35 @@ def evaluate(
     return evaluator.score(loaded.params, rows, rng)
 
 
+# Stands for what a row lacks while its prompt is made.
+_LACKING = "\0"
+
+
+def _asked(task, row: dict) -> examples.Turns | None:
+    """Return the prompt of a record without its reply, or of the prompt's own fields;
+    None where the row has neither.
+    """
+    filled = dict(row)
+    for _ in range(4):
+        try:
+            found = task.example(filled)
+        except KeyError as error:
+            filled[error.args[0]] = _LACKING
+        except (TypeError, ValueError, IndexError):
+            break
+        else:
+            turns, _ = chat.split_reply(found)
+            said = " ".join([*(turn.text for turn in turns), *found.fields.values()])
+            if turns and _LACKING not in said:
+                return examples.Turns(turns, fields=found.fields)
+            break
+    with contextlib.suppress(KeyError):
+        if task.prompt:
+            turn = examples.Turn("user", task.prompt.format(**row))
+            return examples.Turns((turn,))
+    return None
+
+
 def read_input(kind: type, task, row: dict) -> examples.Example:
     """Return a user's row as an example of the task, its answer not needed.
 
@@ -220,10 +250,9 @@ def read_input(kind: type, task, row: dict) -> examples.Example:
     except ValueError as error:
         raise ValueError(f"the row cannot be used: {error}") from None
     except (KeyError, TypeError):
-        if kind is examples.Turns and task.prompt:
-            with contextlib.suppress(KeyError):
-                turn = examples.Turn("user", task.prompt.format(**row))
-                return examples.Turns((turn,))
+        asked = _asked(task, row) if kind is examples.Turns else None
+        if asked is not None:
+            return asked
         wanted = "prompt" if kind is examples.Turns else ", ".join(sorted(needed))
         raise ValueError(
             f"a row with the keys {', '.join(row)} is not understood; a {kind.__name__} "

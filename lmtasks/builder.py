@@ -6,8 +6,6 @@ Everything a user can get wrong in a config is found here, before the first comp
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import importlib
 import itertools
 import pathlib
 import typing
@@ -21,8 +19,7 @@ from lmtasks import mixing
 from lmtasks import presets
 from lmtasks import pretrained
 from lmtasks import schema
-from lmtasks import shots
-from lmtasks import tasks
+from lmtasks import taskdata
 from lmtasks import tokenizers
 from lmtasks.data import chat
 from lmtasks.data import examples as kinds
@@ -85,17 +82,21 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     config.prompt.template = templates.text_of(config.prompt.template)
     pretrained.derive(config, folder)
     checks.check_init(config)
-    mixed = parts_of(config)
-    task = mixing.task_of(mixed, config.eval.limit) if mixed else task_of(config)
+    mixed = taskdata.parts_of(config)
+    task = (
+        mixing.task_of(mixed, config.eval.limit) if mixed else taskdata.task_of(config)
+    )
     task = cells.with_kind(task, config)
     name = config.objective or cells.default_objective(task, config)
     objectives.check_cell(name, task.kind.__name__, config.architecture)
     config.objective = name
-    options = data_options(config)
+    options = taskdata.data_options(config)
     if mixed:  # the limit is that of each part
         options = dataclasses.replace(options, limit=0)
-    if config.prompt.shots and not config.decode.stop:
-        config.decode.stop = (shots.BETWEEN,)  # the model would write the next one
+    bare = task
+    if config.prompt.shots:
+        task = bare = _labelled(task, config, options)
+        task = taskdata.with_shots(task, config, options)
     decoding.resolve(config, task)
     decode = decoding.plan_of(config)
     optim = schema.typed(optimizers.Optim, config.optim)
@@ -106,12 +107,9 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     )
     cfg = presets.shape_of(config)  # checked before any data is read
     optimizers.schedule(optim, config.train.steps)
-    labelled = task.kind is kinds.Labelled
-    balanced = labelled and tuple(config.classify.weights) == ("balanced",)
-    if cells.needs_labels(task, config) or balanced:
-        task = cells.counted(task, config, records_of(task, "train", options))
-    tokenizer = tokenizer_of(config, task, options, folder)
-    task = with_shots(task, config, options)
+    if not config.prompt.shots:
+        task = bare = _labelled(task, config, options)
+    tokenizer = tokenizer_of(config, bare, options, folder)
     decode = dataclasses.replace(decode, stop_ids=decoding.stop_ids(config, tokenizer))
     objective = cells.objective_of(name, config, task, decode, tokenizer)
     checks.check_objective(config, objective)
@@ -127,95 +125,15 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     return Run(config, *parts, tables, lora, mixed)
 
 
-def parts_of(config: ConfigDict) -> tuple[mixing.Part, ...]:
-    """Return the tasks of task "mixture", () for one task alone."""
-    mix = config.mix
-    if (config.task == mixing.NAME) != bool(mix.tasks):
-        raise ValueError(
-            f"task={config.task!r} and mix.tasks={tuple(mix.tasks)!r}: a mixture has task="
-            f"{mixing.NAME!r} and names its tasks in mix.tasks"
-        )
-    dirs = tuple(mix.dirs) or ("",) * len(mix.tasks)
-    if len(dirs) != len(mix.tasks):
-        raise ValueError(
-            f"mix.dirs={dirs!r} takes a folder for each of the {len(mix.tasks)} tasks, "
-            '"" for one that needs none'
-        )
-    given = [key for key in ("dir", "format") if mix.tasks and config.data[key]]
-    given += [f"files.{s}" for s, f in config.data.files.items() if mix.tasks and f]
-    if given or (mix.tasks and config.augment.copies):
-        key = f"data.{given[0]}" if given else "augment.copies"
-        raise ValueError(
-            f"{key} is for one task; a mixture takes mix.dirs, and its data as it is"
-        )
-    found = []
-    for name, folder in zip(mix.tasks, dirs, strict=True):
-        one = config.copy_and_resolve_references()
-        one.task, one.data.dir, one.data.labels, one.prompt.text = name, folder, (), ""
-        options = data_options(one)
-        found.append(mixing.Part(name, task_of(one), options))
-    return tuple(found)
-
-
-def task_of(config: ConfigDict) -> task_base.Task:
-    """Return the task module's TASK, with labels and prompt of the config."""
-    names = schema.modules_of(tasks)
-    if config.task not in names:
-        near = difflib.get_close_matches(config.task, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"task={config.task!r} is none of the {len(names)} tasks{hint}; see "
-            "`lmtasks tasks`"
-        )
-    task = importlib.import_module(f"{tasks.__name__}.{config.task}").TASK
-    if config.data.labels:
-        labels = tuple(str(label) for label in config.data.labels)
-        task = dataclasses.replace(task, labels=labels)
-    if config.prompt.text and not task.prompt:
-        raise ValueError(
-            f"prompt.text does nothing for task={config.task!r}, whose records hold "
-            "whole prompts; leave it unset or change the records"
-        )
-    if config.prompt.text:
-        text = task.prompts.get(config.prompt.text, config.prompt.text)
-        task = dataclasses.replace(task, prompt=text)
-    if task.samples and task.prompt:
-        # A prompt that names a missing field fails here, not in step 1.
-        chat.prompt_text(task.example(task.samples[0]), task.prompt)
-    return task
-
-
-def with_shots(task, config: ConfigDict, options) -> task_base.Task:
-    """Return the task with config.prompt.shots solved examples before its prompt."""
-    count = config.prompt.shots
-    if not count:
+def _labelled(task, config: ConfigDict, options) -> task_base.Task:
+    """Return the task with its labels, and the config with their weights, where they
+    are what the training split holds.
+    """
+    labelled = task.kind is kinds.Labelled
+    balanced = labelled and tuple(config.classify.weights) == ("balanced",)
+    if not (cells.needs_labels(task, config) or balanced):
         return task
-    if not task.prompt:
-        raise ValueError(
-            f"prompt.shots={count} does nothing for task={config.task!r}, whose records "
-            "hold whole prompts; set it to 0"
-        )
-    records = records_of(task, "train", options)
-    return shots.with_shots(task, records, count, config.prompt.shots_seed)
-
-
-def data_options(config: ConfigDict) -> sources.DataOptions:
-    """Return the options of the sources."""
-    d = config.data
-    return sources.DataOptions(
-        dir=d.dir,
-        files={split: file for split, file in d.files.items() if file},
-        fields=dict(d.fields),
-        format=d.format,
-        on_error=d.on_error,
-        seed=config.seed,
-        limit=d.limit,
-    )
-
-
-def records_of(task: task_base.Task, split: str, options: sources.DataOptions):
-    """Return the records of a split; one the task cannot read is malformed."""
-    return sources.open_split(task.source, split, options, check=task.example)
+    return cells.counted(task, config, taskdata.records_of(task, "train", options))
 
 
 def texts_of(example: kinds.Example, prompt: str, labels=()) -> list[str]:
@@ -240,8 +158,9 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
     """
     template = templates.template_of(config.prompt.template)
     places = [pathlib.Path(f) / "tokenizer" for f in (folder, config.init) if f]
-    if token_files.is_folder(config.data.dir) and not config.tokenizer.path:
-        places.append(pathlib.Path(config.data.dir) / "tokenizer")
+    prepared = filter(token_files.is_folder, (config.data.dir, *config.mix.dirs))
+    if not config.tokenizer.path:
+        places += [pathlib.Path(where) / "tokenizer" for where in prepared]
     path = next((str(p) for p in places if p.exists()), config.tokenizer.path)
     published = not path and config.init and reading.is_checkpoint(config.init)
     if path or published:
@@ -263,7 +182,7 @@ def tokenizer_of(config, task, options, folder: str | None) -> tokenizers.Tokeni
     marks = {"extra": (*template.special, *names), "sentinels": sentinels}
     if config.tokenizer.kind == "byte":
         return tokenizers.train("byte", (), **marks)
-    records = records_of(task, "train", options)
+    records = taskdata.records_of(task, "train", options)
     texts = (
         text
         for i in range(len(records))

@@ -80,16 +80,23 @@ def task_of(parts: Sequence[Part], limit: int = 0) -> base.Task:
             raise ValueError(
                 f"mix.tasks: {part.name} finds its tags in its data; train it alone"
             )
+        if _counts_labels(part.task):
+            raise ValueError(
+                f"mix.tasks: {part.name} finds its labels in its data; train it alone, or "
+                "write its records as prompts with replies (task chat or seq2seq)"
+            )
 
-    def make(split: str, seed: int) -> list[base.Record]:
+    def make(split: str, seed: int) -> Together:
         del seed
-        return [
-            {"part": number, "record": records[i]}
-            for number, part in enumerate(parts)
-            if part.has(split)
-            for records in [part.records(split, 0 if split == "train" else limit)]
-            for i in range(len(records))
-        ]
+        found = Together()
+        for number, part in enumerate(parts):
+            if part.has(split):
+                records = part.records(split, 0 if split == "train" else limit)
+                found.skipped += records.skipped
+                found += [
+                    {"part": number, "record": records[i]} for i in range(len(records))
+                ]
+        return found
 
     splits = [s for s in sources.SPLITS if any(part.has(s) for part in parts)]
     first = dataclasses.replace(parts[0].task, metrics=(), samples=(), labels=())
@@ -108,8 +115,23 @@ def task_of(parts: Sequence[Part], limit: int = 0) -> base.Task:
     )
 
 
+class Together(list):
+    """Records of several tasks; `skipped` were malformed."""
+
+    skipped = 0
+
+
+def _counts_labels(task: base.Task) -> bool:
+    """Return whether a task's classes are those of its data."""
+    if task.kind is not examples.Labelled or task.labels or not task.samples:
+        return False
+    return not isinstance(task.example(task.samples[0]).label, float)
+
+
 def _parse(parts: Sequence[Part], text: str, example, labels) -> base.Prediction:
     del labels
+    if not isinstance(example, Said):  # a prompt of nobody's, at inference
+        return {"text": text}
     task = parts[example.part].task
     found = task.parse(text, example.origin, task.labels)
     return found if task.finish is None else task.finish(found, example.origin)

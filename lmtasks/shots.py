@@ -21,12 +21,14 @@ from lmtasks.data import features
 from lmtasks.data import templates
 from lmtasks.tasks import base as task_base
 
-# Between two shots, and what ends a text that goes on with another one.
-BETWEEN = "\n\n"
+# Between two shots, and what ends a text that goes on with another one; the second where
+# answers have empty lines themselves.
+BETWEEN = ("\n\n", "\n\n###\n\n")
 
 
 def with_shots(task: task_base.Task, records, count: int, seed: int) -> task_base.Task:
-    """Return the task with `count` solved examples before its prompt.
+    """Return the task with `count` solved examples before its prompt, and what stands
+    between them as what ends a text.
 
     Args:
         task: with its labels and prompt.
@@ -48,8 +50,14 @@ def with_shots(task: task_base.Task, records, count: int, seed: int) -> task_bas
             f"prompt.shots={count}: the training split has {len(said)} records with an "
             "answer; lower it"
         )
-    before = BETWEEN.join([*said, ""]).replace("{", "{{").replace("}", "}}")
-    return dataclasses.replace(task, prompt=before + task.prompt, prompts={})
+    between = BETWEEN[any(BETWEEN[0] in text for text in said)]
+    before = between.join([*said, ""]).replace("{", "{{").replace("}", "}}")
+    return dataclasses.replace(
+        task,
+        prompt=before + task.prompt,
+        prompts={},
+        decode={**task.decode, "stop": (between,)},
+    )
 
 
 def shot(example: kinds.Example, task: task_base.Task) -> str:

@@ -24,14 +24,16 @@ class Summary:
     """A summary and how it came about.
 
     Attributes:
-        text: the summary; of a list, one item a line.
-        parts: the summaries of the chunks, in the order of the documents.
+        text: the summary; of a list, one item a line. "" where nothing was written.
+        parts: the summaries of the chunks, in the order of the documents; "" = none.
         rounds: how often summaries were summarized.
+        cut: chunks, of one word each, that the model did not read whole.
     """
 
     text: str
     parts: tuple[str, ...]
     rounds: int
+    cut: int = 0
 
 
 def summarize(
@@ -54,18 +56,25 @@ def summarize(
     texts = [text for text in documents if text.strip()]
     if not texts:
         raise ValueError("there is no text to summarize")
-    pieces = [piece for text in texts for piece in chunks(text, prompt.fits)]
+    pieces = [piece for text in texts for piece in _pieces(text, prompt.fits)]
+    cut = sum(not prompt.fits(piece) for piece in pieces)
     parts = prompt.replies(pieces)
+    said, rounds = [part for part in parts if part], 0
     if listed:
-        return Summary("\n".join(dict.fromkeys(filter(None, parts))), parts, 0)
-    said, rounds = parts, 0
+        return Summary("\n".join(dict.fromkeys(said)), parts, 0, cut)
     while len(said) > 1:
-        pieces = chunks("\n".join(said), prompt.fits)
+        pieces = _pieces("\n".join(said), prompt.fits)
         if len(pieces) >= len(said):
             # Summaries as long as what they summarize: another round ends nowhere.
-            return Summary("\n".join(said), parts, rounds)
-        said, rounds = prompt.replies(pieces), rounds + 1
-    return Summary(said[0], parts, rounds)
+            break
+        said = [one for one in prompt.replies(pieces) if one]
+        rounds += 1
+    return Summary("\n".join(said), parts, rounds, cut)
+
+
+def _pieces(text: str, fits: Callable[[str], bool]) -> list[str]:
+    """Return a text as it is where it fits, else as chunks."""
+    return [text] if fits(text) else chunks(text, fits)
 
 
 def chunks(text: str, fits: Callable[[str], bool]) -> list[str]:
@@ -106,9 +115,9 @@ class _Prompt:
 
     def __init__(self, loaded: writing.Loaded):
         run = loaded.run
-        fields = (
-            dict(run.task.example(run.task.samples[0]).fields) if _reads(run) else {}
-        )
+        reads = run.objective.writes and run.task.kind is examples.Turns
+        samples = run.task.samples[:1] if reads else ()
+        fields = dict(run.task.example(samples[0]).fields) if samples else {}
         if "text" not in fields or "{text}" not in run.task.prompt:
             raise ValueError(
                 f"task={run.config.task!r} summarizes nothing; use a run of a task of "
@@ -132,7 +141,3 @@ class _Prompt:
         """Return the reply to each text, "" where there is none."""
         said = api.predict(self.loaded, [self.example(text) for text in texts])
         return tuple("" if one is None else one["text"].strip() for one in said)
-
-
-def _reads(run) -> bool:
-    return run.objective.writes and run.task.kind is examples.Turns

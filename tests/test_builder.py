@@ -15,6 +15,7 @@ from lmtasks import cells
 from lmtasks import families
 from lmtasks import presets
 from lmtasks import schema
+from lmtasks import taskdata
 from lmtasks import tasks
 from lmtasks import tokenizers
 from lmtasks.data import examples
@@ -286,7 +287,7 @@ def test_a_cell_is_refused_before_any_data_is_read(tmp_path):
 
 @pytest.mark.parametrize("name", [n for n, kind in KINDS.items() if kind == "Labelled"])
 def test_what_has_labels_is_classified_unless_asked_to_write(name):
-    task = builder.task_of(config(task=name))
+    task = taskdata.task_of(config(task=name))
     for architecture in ARCHITECTURES:
         c = config(task=name, architecture=architecture)
         cells.with_kind(task, c)
@@ -297,7 +298,7 @@ def test_what_has_labels_is_classified_unless_asked_to_write(name):
 
 @pytest.mark.parametrize("name", sorted(KINDS))
 def test_every_task_is_read_with_its_prompt(name):
-    task = builder.task_of(config(task=name))
+    task = taskdata.task_of(config(task=name))
     assert task.samples
     for record in task.samples:
         assert isinstance(task.example(record), task.kind)

@@ -12,6 +12,7 @@ from configs import base
 from lmtasks import builder
 from lmtasks import checks
 from lmtasks import schema
+from lmtasks import taskdata
 from lmtasks.data import sources
 from lmtasks.training import feed
 from lmtasks.types import ARCHITECTURES
@@ -74,7 +75,7 @@ LINES = ("the cat stands behind the oak .", "a fine day, and then another one.")
 
 def write(folder, spec, config):
     """Write data as the config's task reads it; return the folder's config keys."""
-    task = builder.task_of(config)
+    task = taskdata.task_of(config)
     if task.source.make is not None:
         return
     if config.task == "tiny_shakespeare" or config.data.format == "document":

@@ -68,6 +68,8 @@ def test_labels_are_given_or_those_of_the_oracle():
     given = {"sentences": [*DOCUMENT, " "], "summary": "x", "labels": [1, 0, 0, 1, 0]}
     assert example(given).tags == ("keep", "drop", "drop", "keep")
     assert example({"text": "One. Two."}).tags == ()
+    with pytest.raises(ValueError, match="labels and no summary"):
+        example({"sentences": DOCUMENT, "labels": [1, 0, 0, 0]})
     with pytest.raises(ValueError, match="4 sentences have 1 labels"):
         example({"sentences": DOCUMENT, "summary": "x", "labels": [1]})
 

@@ -13,10 +13,13 @@ from lmtasks import shots
 from lmtasks.data import chat
 from lmtasks.data import examples
 from lmtasks.tasks import gsm8k
+from lmtasks.tasks import mbpp
 from lmtasks.tasks import mmlu
+from lmtasks.tasks import multi30k
 from lmtasks.tasks import sst2
 from lmtasks.tasks import translation
 from lmtasks.tasks import wnut17
+from lmtasks.tasks import xsum
 
 QUESTIONS = [
     {"question": f"What is {n} + {n}?", "answer": f"{n}+{n}={2 * n}\n#### {2 * n}"}
@@ -68,6 +71,20 @@ def test_records_without_an_answer_are_no_shots():
     assert filled == "Review: a {fine} film Sentiment: positive\n\nReview: x Sentiment:"
     with pytest.raises(ValueError, match="2: the training split has 1 records"):
         shots.with_shots(sst2.TASK, rows, 2, 0)
+
+
+def test_answers_with_empty_lines_are_set_apart_by_more():
+    rows = [
+        {
+            "text": f"Add {i}.",
+            "code": f"def f(x):\n\n    return x + {i}",
+            "test_list": [],
+        }
+        for i in range(3)
+    ]
+    found = shots.with_shots(mbpp.TASK, rows, 2, 0)
+    assert found.decode["stop"] == ("\n\n###\n\n",)
+    assert found.prompt.count("\n\n###\n\n") == 2
 
 
 def test_shots_come_from_the_training_split_and_stop_the_text(tmp_path):
@@ -132,6 +149,31 @@ def test_the_fields_of_a_prompt_are_enough_to_ask():
 )
 def test_shots_and_prompts_that_cannot_be(changes, said):
     assert said in refused(**changes)
+
+
+def test_a_record_without_its_reply_asks_as_in_training():
+    row = {"source": "A dog runs.", "source_language": "en", "target_language": "fr"}
+    asked = api.read_input(examples.Turns, translation.TASK, row)
+    trained = translation.TASK.example(row | {"target": "Un chien court."})
+    assert asked.turns == trained.turns[:1]
+    codes = translation.TASK.prompts["codes"]
+    assert chat.as_turns(asked, codes).turns[0].text == "en_XX A dog runs. fr_XX"
+    asked = api.read_input(examples.Turns, multi30k.TASK, {"source": "A dog."})
+    assert asked.turns[0].text == "translate English to German: A dog."
+    asked = api.read_input(examples.Turns, xsum.TASK, {"text": "It rained."})
+    assert asked.turns[0].text.endswith("article: It rained. Summary:")
+    with pytest.raises(ValueError, match="keys other is not understood"):
+        api.read_input(examples.Turns, multi30k.TASK, {"other": "A dog."})
+
+
+def test_languages_are_named_by_code_or_name():
+    turns = translation.TASK.example(
+        {"source": "a", "target": "b", "source_language": "French",
+         "target_language": "Klingon"}
+    )  # fmt: skip
+    assert chat.prompt_text(turns, translation.TASK.prompts["codes"]) == (
+        "fr_XX a Klingon"
+    )
 
 
 def test_translation_says_both_languages():

@@ -22,12 +22,14 @@ from lmtasks.metrics import diversity
 from lmtasks.metrics import generation
 from lmtasks.metrics import json_records
 from lmtasks.metrics import programs
+from lmtasks.tasks import arc_easy
 from lmtasks.tasks import extraction
 from lmtasks.tasks import gsm8k
 from lmtasks.tasks import sgd_slots
 from lmtasks.tasks import toy_code as toy_code_task
 from lmtasks.tasks import toy_steps
 from lmtasks.tasks import toy_sums as toy_sums_task
+from lmtasks.training import evaluate
 
 
 def gold(text):
@@ -196,6 +198,10 @@ def test_small_programs_compute_the_same_in_both_languages():
         ("def f(a, b):\n    return __import__('os')", "Python"),
         ("def f(a):\n    return a", "Python"),
         ("import os", "Python"),
+        (
+            "def f(a, b):\n    c = 9\n    while c > 0:\n        c = c * c\n    return c",
+            "Python",
+        ),
         ("def f(a, b):\n    a = a + 1", "Python"),
         ("", "Python"),
         ("function f(a, b) {\n    return a;", "JavaScript"),
@@ -240,16 +246,38 @@ def test_votes_are_over_answers_and_told():
         "gsm8k", "decoder", decode__texts=5, decode__choose="vote",
         decode__temperature=1.0,
     )  # fmt: skip
-    from lmtasks.training import evaluate
-
     evaluator = evaluate.Evaluator(loaded.run, loaded.mesh)
     texts = ["5 - 2 = 3. The answer is 3.", "I think 4", "so 3", "no idea", "3.0"]
     said = {"text": texts[0], "texts": texts, "scores": [0.1, 0.9, 0.5, 2.0, 0.3]}
     example = gsm8k.TASK.example(gsm8k.TASK.samples[0])
     found = evaluator.parsed(said, example)
-    assert found["votes"] == {"3": 2, "4": 1, "3.0": 1}
+    assert found["votes"] == {"3": 3, "4": 1}
     assert found["answer"] == "3" and found["text"] == "so 3"
     assert found["texts"] == texts
+
+
+def test_the_first_of_the_options_has_its_votes():
+    loaded = runs.untrained(
+        "arc_easy", "decoder", objective="generate", decode__texts=3,
+        decode__choose="vote", decode__temperature=1.0, prompt__text="letters",
+    )  # fmt: skip
+    evaluator = evaluate.Evaluator(loaded.run, loaded.mesh)
+    example = loaded.run.task.example(arc_easy.TASK.samples[0])
+    said = {"text": "B", "texts": ["A", "A", "B"], "scores": [0.1, 0.2, 0.9]}
+    found = evaluator.parsed(said, example)
+    assert found["choice"] == 0 and found["votes"] == {"0": 2, "1": 1}
+
+
+def test_an_answer_in_a_box_is_found_in_any_sentence():
+    said = {
+        r"so the answer is $\boxed{18}$.": "18",
+        r"\boxed{\frac{1}{2}}": "1/2",
+        r"\boxed{-3/4} and \boxed{x^{2}}": "x^{2}",
+        r"\boxed{7": "7",
+    }
+    assert {text: answers.extract(text) for text in said} == said
+    assert answers.plain("$1,000.00") == answers.plain("1000") == "1000"
+    assert answers.plain("") == ""
 
 
 # Intervals and variety.

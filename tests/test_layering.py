@@ -15,7 +15,7 @@ LAYERS = (
     ("models", "families", "data", "hf"),
     ("objectives", "tasks"),
     ("training.lora", "training.step", "training.arrays", "training.checkpoint",
-     "training.restore", "schema", "presets", "pretrained", "checks", "decoding", "cells", "builder", "mixing", "shots", "hf.hub",
+     "training.restore", "schema", "presets", "pretrained", "checks", "decoding", "cells", "builder", "mixing", "shots", "taskdata", "hf.hub",
      "hf.reading"),
     ("training", "api", "suites", "zero_shot", "summarize", "rendering", "inspection"),
     ("cli", "__main__", ""),

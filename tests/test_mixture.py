@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from test_builder import config
 from test_builder import refused
 
+from lmtasks import api
 from lmtasks import builder
 from lmtasks import mixing
 from lmtasks.data import examples
 from lmtasks.data import mixture
+from lmtasks.training import evaluate
 from lmtasks.training import feed
 
 
@@ -150,6 +152,39 @@ def test_a_mixture_trains_resumes_and_scores_each_task_alone(tmp_path, capsys):
     assert "answer" in json.loads(said[6])
 
 
+def test_one_task_twice_is_scored_twice_and_a_prompt_of_nobodys_is_answered(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        rows = [{"source": f"{name} {i}", "target": f"{i}"} for i in range(6)]
+        for split in ("train", "validation"):
+            runs.write_jsonl(tmp_path / name / f"{split}.jsonl", rows)
+    dirs = repr((str(tmp_path / "a"), str(tmp_path / "b")))
+    loaded = runs.untrained(
+        "mixture", "decoder", mix__tasks="('seq2seq', 'seq2seq')", mix__dirs=dirs
+    )
+    assert [part.name for part in loaded.run.parts] == ["seq2seq", "seq2seq_2"]
+    metrics, said = api.evaluate(loaded, "validation")
+    assert {"seq2seq/bleu", "seq2seq_2/bleu"} <= metrics.keys() and len(said) == 12
+    asked = api.read_input(loaded.run.task.kind, loaded.run.task, {"prompt": "a 1"})
+    assert api.predict(loaded, [asked])[0].keys() == {"text"}
+
+
+def test_malformed_records_of_every_task_are_counted(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        rows = [{"source": f"{name} {i}", "target": f"{i}"} for i in range(30)]
+        for split in ("train", "validation"):
+            wrong = [{"source": "no target"}] * (split == "validation")
+            runs.write_jsonl(tmp_path / name / f"{split}.jsonl", rows + wrong)
+    dirs = repr((str(tmp_path / "a"), str(tmp_path / "b")))
+    loaded = runs.untrained(
+        "mixture", "decoder", mix__tasks="('seq2seq', 'seq2seq')", mix__dirs=dirs,
+        data__on_error="skip",
+    )  # fmt: skip
+    split = evaluate.read_split(loaded.run, "validation", predict=False)
+    assert "2 malformed records skipped" in split.pieces.summary("validation")
+
+
 def test_scores_are_those_of_each_tasks_own_metrics():
     run = builder.build(mixed())
     parts = run.parts
@@ -190,6 +225,24 @@ def test_scores_are_those_of_each_tasks_own_metrics():
         (
             {"task": "mixture", "mix__tasks": repr(TASKS), "data__format": "csv"},
             "data.format is for one task",
+        ),
+        (
+            {"task": "mixture", "mix__tasks": repr(TASKS), "prompt__text": "{text}"},
+            "prompt.text is for one task",
+        ),
+        (
+            {
+                "task": "mixture",
+                "mix__tasks": repr(TASKS),
+                "mix__rates": "(1, 1, 1)",
+                "mix__temperature": 2.0,
+            },
+            "are fixed; leave mix.temperature",
+        ),
+        ({"mix__temperature": 2.0}, "mix.temperature does nothing without mix.tasks"),
+        (
+            {"task": "mixture", "mix__tasks": "('toy_turns', 'classification')"},
+            "classification finds its labels",
         ),
     ],
 )

@@ -81,6 +81,26 @@ def test_summaries_that_do_not_get_shorter_end(loaded, monkeypatch):
     assert found.text.count("Sentence number 0") == len(found.parts)
 
 
+def test_a_text_that_fits_is_read_as_it_is(loaded, monkeypatch):
+    asked = answering(monkeypatch, lambda prompt: "Short.")
+    summarize.summarize(loaded, ["Ada: hi\nBen: hello\n"])
+    assert "Ada: hi\nBen: hello\n" in asked[0]
+
+
+def test_chunks_without_a_reply_are_left_out_of_the_merging(loaded, monkeypatch):
+    answering(monkeypatch, lambda prompt: "")
+    found = summarize.summarize(loaded, ["One.", "Two."])
+    assert found == summarize.Summary("", ("", ""), 0)
+    answers = iter(["", "It rained."])
+    answering(monkeypatch, lambda prompt: next(answers))
+    assert summarize.summarize(loaded, ["One.", "Two."]).text == "It rained."
+
+
+def test_a_word_longer_than_the_context_is_told(loaded, monkeypatch):
+    answering(monkeypatch, lambda prompt: "Short.")
+    assert summarize.summarize(loaded, ["x" * 500]).cut == 1
+
+
 def test_a_short_text_is_one_prompt_and_a_run_really_writes(loaded):
     found = summarize.summarize(loaded, ["It rained."])
     assert len(found.parts) == 1 and found.rounds == 0 and found.text == found.parts[0]

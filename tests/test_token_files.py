@@ -73,7 +73,8 @@ def test_a_split_is_its_texts_again(folder, tmp_path, capsys):
     limited = sources.open_split(
         text.TASK.source, "train", sources.DataOptions(dir=str(to), limit=3)
     )
-    assert len(limited) == 3
+    assert [limited[i]["text"] for i in range(len(limited))] == TEXTS[:3]
+    assert isinstance(limited.items, token_files.Documents)
     with pytest.raises(ValueError, match="no split 'test', but train, validation"):
         sources.open_split(text.TASK.source, "test", options)
 

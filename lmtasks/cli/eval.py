@@ -90,8 +90,8 @@ def _baselines(run) -> list:
     """Return the metric of --baselines."""
     from lmtasks.metrics import extract
 
-    samples = map(run.task.example, run.task.samples)
-    if not all(map(extract.has_document, samples)):
+    samples = [run.task.example(sample) for sample in run.task.samples]
+    if not samples or not all(map(extract.has_document, samples)):
         raise ValueError(
             f"--baselines choose sentences of a document; task={run.config.task!r} "
             "summarizes none: leave it out"

@@ -32,7 +32,8 @@ tfds.builder_from_directory(DIR). TensorFlow is not needed.
   --on_error     malformed record: raise (default) or skip, counted
   --name         name of the data set (default: that of the folder)
   --format       records (default): as they are; tokens: the texts (key text) as ids,
-                 which training maps into memory: for corpora larger than it
+                 which training maps into memory: for corpora larger than it;
+                 evaluation reads the text that the ids stand for
   --tokenizer    of --format=tokens: folder or file of the tokenizer
 
 Examples:

@@ -45,11 +45,16 @@ def main(argv: list[str]) -> int:
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
         else:
             out.write(found.text + "\n")
-    print(
-        f"{len(names)} documents, {len(found.parts)} chunks, {found.rounds} rounds of "
-        "merging",
-        file=sys.stderr,
-    )
+    there = sum(bool(text.strip()) for text in texts)
+    notes = {
+        "documents without text": len(texts) - there,
+        "chunks without a summary": sum(not part for part in found.parts),
+        "words longer than the context, cut": found.cut,
+    }
+    said = [f"{there} documents, {len(found.parts)} chunks"]
+    said += [f"{found.rounds} rounds of merging"]
+    said += [f"{count} {what}" for what, count in notes.items() if count]
+    print(", ".join(said), file=sys.stderr)
     return 0
 
 

@@ -44,6 +44,17 @@ LANGUAGES = {
 }
 
 
+def named(language: str) -> tuple[str, str]:
+    """Return (name, mBART's code) of a code or a name; itself twice where unknown.
+
+    >>> named("fr"), named("French"), named("Klingon")
+    (('French', 'fr_XX'), ('French', 'fr_XX'), ('Klingon', 'Klingon'))
+    """
+    by_name = {pair[0]: pair for pair in LANGUAGES.values()}
+    pair = LANGUAGES.get(language) or by_name.get(language)
+    return pair or (language, language)
+
+
 def code_of(path: str) -> str:
     """Return the code that a file's name ends in, "" for none.
 

@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Iterator
 
 from lmtasks.data import pydocs
+from lmtasks.data import sentences
 
 # Lines of the longest function that is taken, its docstring aside.
 MOST_LINES = 30
@@ -53,14 +54,15 @@ def _nodes(text: str) -> Iterator[ast.FunctionDef]:
 def _doc(node: ast.FunctionDef) -> str:
     """Return the first sentence of a docstring in one line, "" where it has none."""
     doc = (ast.get_docstring(node) or "").strip().split("\n\n")[0]
-    sentence = " ".join(doc.split()).partition(". ")[0]
+    sentence = next(iter(sentences.split(" ".join(doc.split()))), "")
     return sentence if sentence.isascii() else ""
 
 
 def _short(node: ast.FunctionDef) -> bool:
     """Return whether a function has something beside its docstring, and not much."""
-    lines = (node.end_lineno or 0) - node.body[0].lineno
-    return len(node.body) > 1 and lines < MOST_LINES
+    if len(node.body) < 2:
+        return False
+    return (node.end_lineno or 0) - node.body[1].lineno < MOST_LINES
 
 
 def _record(module: str, node: ast.FunctionDef) -> dict[str, str]:

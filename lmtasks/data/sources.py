@@ -112,7 +112,7 @@ def open_split(
     if token_files.is_folder(options.dir) and split not in options.files:
         if split not in token_files.splits_of(options.dir):
             raise ValueError(_no_split(source, split, options))
-        return token_files.open_split(options.dir, split).first(options.limit)
+        return token_files.open_split(options.dir, split, options.limit)
     files = _files(source, split, options)
     if files:
         layout = _layout(source, split, files[0], options)
@@ -241,7 +241,8 @@ def _expressions(source: Source, folder: str) -> dict[str, str]:
 def _made(source: Source, split: str, seed: int) -> records.Records:
     items = source.make(split, seed)
     mark = records.fingerprint(split, len(items), records.sample(items))
-    return records.Records(items, split, mark)
+    skipped = getattr(items, "skipped", 0)
+    return records.Records(items, split, mark, skipped=skipped)
 
 
 def _renamed(opened: records.Records, fields: Mapping) -> records.Records:

@@ -143,9 +143,16 @@ def _read(text: str) -> Template:
     for role in ROLES:
         if role in given and not (role == "system" and given[role] is None):
             given[role] = _pair(role, given[role])
-    if not all(isinstance(mark, str) and mark for mark in given.get("special", ())):
+    special = given.setdefault("special", [])
+    texts = isinstance(special, list) and all(isinstance(m, str) and m for m in special)
+    if not texts:
         raise ValueError(f"prompt.template: special takes texts; write {_FORM}")
-    found = Template(**given | {"special": tuple(given.get("special", ()))})
+    for key, kind in (("start", str), ("ends", bool), ("ends_all", bool)):
+        if not isinstance(given.get(key, kind()), kind):
+            raise ValueError(
+                f"prompt.template: {key}={given[key]!r} is no {kind.__name__}; write {_FORM}"
+            )
+    found = Template(**given | {"special": tuple(special)})
     _check(found)
     return found
 
@@ -161,10 +168,11 @@ def _pair(role: str, given: typing.Any) -> tuple[str, str]:
 
 def _check(template: Template) -> None:
     """Raise ValueError for a template whose loss mask could not be right."""
-    if not template.ends and not template.assistant[1]:
+    if not template.ends and not template.assistant[1].startswith(template.special):
         raise ValueError(
-            "prompt.template: nothing ends a reply, so that a model never learns to "
-            'stop; set "ends": true, or a text after the assistant\'s'
+            "prompt.template: nothing ends a reply, so that a model never learns to stop; "
+            'set "ends": true, or begin what stands after the assistant\'s with a marker '
+            "of special"
         )
     for mark in template.special:
         if not any(mark in text for text in template.texts):

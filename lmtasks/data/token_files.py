@@ -128,8 +128,8 @@ def splits_of(folder: str) -> list[str]:
     return list(_about(folder)["splits"])
 
 
-def open_split(folder: str, split: str) -> records.Records:
-    """Return the documents of a split, by index.
+def open_split(folder: str, split: str, limit: int = 0) -> records.Records:
+    """Return the documents of a split, by index; the first `limit`, 0 = all.
 
     Raises:
         ValueError: files that do not belong together.
@@ -153,7 +153,9 @@ def open_split(folder: str, split: str) -> records.Records:
             "folder again."
         )
     ids = np.memmap(f"{path}.ids", dtype, "r")
-    mark = records.fingerprint(counts["sha256"], about["tokenizer"], split)
+    if 0 < limit < len(begins):
+        ids, begins = ids[: begins[limit]], begins[:limit]
+    mark = records.fingerprint(counts["sha256"], about["tokenizer"], split, len(begins))
     return records.Records(Documents(ids, begins, tokenizer), path, mark)
 
 

@@ -16,9 +16,9 @@ from lmtasks.metrics import spans
 
 # "#### 16" is how GSM8K ends, \boxed{16} how MATH does; the sentence is how chains of
 # thought do.
-_MARKED = re.compile(
-    r"####\s*(.+)|\\boxed\{([^{}]*)\}|the answer is:?\s+(.+)", re.IGNORECASE
-)
+_MARKED = re.compile(r"####\s*(.+)|the answer is:?\s+(.+)", re.IGNORECASE)
+_BOX = "\\boxed{"
+_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}")
 _NUMBER = re.compile(r"(?:(?<!\w)[-+])?(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?")
 _TIME = re.compile(r"(\d{1,2})(?::(\d\d))?\s*([aApP])\.?[mM]\b|(\d{1,2}):(\d\d)")
 _TIME_OR_NUMBER = re.compile(f"(?:{_TIME.pattern})|{_NUMBER.pattern}")
@@ -28,13 +28,15 @@ _MONEY = re.compile(r"(?<![\w])([-+]?)[$\u20ac\u00a3]\s*")
 def extract(text: str) -> str:
     """Return the final answer of a text, "" if it holds none.
 
-    The last "#### ...", "\\boxed{...}" or "The answer is ..."; else the last time or
-    number.
+    What stands in the last "\\boxed{...}", or behind the last "####" or "The answer
+    is"; else the last time or number.
 
     >>> extract("5 - 2 = 3. The answer is 3.")
     '3'
     """
-    marked = ["".join(found) for found in _MARKED.findall(text)]
+    if _BOX in text:
+        return _FRACTION.sub(r"\1/\2", _closed(text.rpartition(_BOX)[2])).strip()
+    marked = [a or b for a, b in _MARKED.findall(text)]
     if marked:
         return re.split(r"\.(?:\s|$)", marked[-1].strip())[0].strip()
     found = [match.group() for match in _TIME_OR_NUMBER.finditer(text)]
@@ -42,9 +44,31 @@ def extract(text: str) -> str:
 
 
 def parse(text: str, example: examples.Example, labels=()) -> inputs.Prediction:
-    """Return {"text", "answer"}: a written solution and what `extract` finds in it."""
+    """Return {"text", "answer"}: a written solution and what `extract` finds in it, as
+    equal answers are written alike ("1000" for "$1,000.00").
+    """
     del example, labels
-    return {"text": text, "answer": extract(text)}
+    return {"text": text, "answer": plain(extract(text))}
+
+
+def plain(answer: str) -> str:
+    """Return an answer in the one form of its value; "" of none.
+
+    >>> plain("$1,000.00"), plain("6/8"), plain("5 PM"), plain("The Oak")
+    ('1000', '3/4', '17:00', 'oak')
+    """
+    kind, found = value(answer)
+    return f"{found // 60}:{found % 60:02}" if kind == "time" else str(found)
+
+
+def _closed(text: str) -> str:
+    """Return a text up to the brace that closes one before it."""
+    depth = 1
+    for i, letter in enumerate(text):
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        if not depth:
+            return text[:i]
+    return text
 
 
 def value(answer: str) -> tuple[str, fractions.Fraction | int | str]:

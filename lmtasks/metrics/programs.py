@@ -14,7 +14,7 @@ import typing
 PYTHON, JAVASCRIPT = "Python", "JavaScript"
 # What programs are called with where they are compared.
 INPUTS = ((0, 1), (2, 3), (5, 2), (-3, 4))
-_STEPS = 200
+_STEPS, _LARGEST = 200, 2**63
 _OPERATORS: dict[type, typing.Any] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul,
     ast.Lt: operator.lt, ast.Gt: operator.gt, ast.LtE: operator.le,
@@ -108,7 +108,10 @@ class _Machine:
             return -self.value(node.operand)
         if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
             sides = self.value(node.left), self.value(node.right)
-            return _OPERATORS[type(node.op)](*sides)
+            found = _OPERATORS[type(node.op)](*sides)
+            if abs(found) > _LARGEST:
+                raise ValueError("too large a number")
+            return found
         if isinstance(node, ast.Compare) and len(node.ops) == 1:
             sides = self.value(node.left), self.value(node.comparators[0])
             return _OPERATORS[type(node.ops[0])](*sides)

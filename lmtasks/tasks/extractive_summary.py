@@ -33,6 +33,10 @@ def chosen(words, summaries: tuple[str, ...], labels=None) -> examples.Sentences
         raise ValueError(
             f"{len(words)} sentences have {len(labels)} labels; give one each."
         )
+    if labels is not None and not summaries:
+        raise ValueError(
+            "the record has labels and no summary, which what is kept is compared with."
+        )
     there = [i for i, word in enumerate(words) if word.strip()]
     document = tuple(words[i] for i in there)
     if labels is None and not summaries:

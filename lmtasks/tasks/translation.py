@@ -29,7 +29,7 @@ def example(record: base.Record) -> examples.Turns:
                 f"the record has no {side}_language, and no file name that ends in a "
                 "language; name the two files TEXT.en+TEXT.de, or give the fields"
             )
-        name, code = bitext.LANGUAGES.get(given, (given, given))
+        name, code = bitext.named(given)
         fields |= {f"{side}_language": name, f"{side}_code": code}
     return seq2seq.asked(PROMPT, [record["target"]], **fields)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lmtasks import builder
 from lmtasks import decoding
+from lmtasks import taskdata
 from lmtasks.data import features
 from lmtasks.data import pack
 from lmtasks.data import pipeline
@@ -40,7 +41,7 @@ def read_split(run: builder.Run, name: str, *, predict: bool) -> Split:
     # A mixture limits each of its tasks itself.
     limit = 0 if run.parts else run.config.eval.limit
     options = dataclasses.replace(run.data, limit=limit or run.data.limit)
-    records = builder.records_of(run.task, name, options)
+    records = taskdata.records_of(run.task, name, options)
 
     def rows(query):
         return features.Pieces(
@@ -160,8 +161,8 @@ class Evaluator:
         def answer(text):
             parsed = parse(text)
             said = [v for k, v in sorted(parsed.items()) if k != "text"]
-            if said and not any(said):  # read, and nothing found
-                return None
+            if said and all(v is None or v in ("", [], ()) for v in said):
+                return None  # read, and nothing found
             return ", ".join(map(str, said)) if said else text.strip() or None
 
         if self.run.decode.choose != "vote":

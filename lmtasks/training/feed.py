@@ -10,6 +10,7 @@ import jax
 from lmtasks import builder
 from lmtasks import mixing
 from lmtasks import schema
+from lmtasks import taskdata
 from lmtasks.data import augment
 from lmtasks.data import features
 from lmtasks.data import mixture
@@ -51,7 +52,7 @@ def read(run: builder.Run) -> Feed:
     if run.parts:
         rows, order, summary = _mixed(run)
     else:
-        records = builder.records_of(run.task, "train", run.data)
+        records = taskdata.records_of(run.task, "train", run.data)
         rows, summary = _laid_out(run, records, run.task.example)
         order = _order(run, rows)
         epochs = c.train.steps * c.train.batch_size / len(rows)
@@ -87,7 +88,9 @@ def _mixed(run: builder.Run):
         example_of = functools.partial(mixing.turned, run.parts, number)
         rows, summary = _laid_out(run, part.records("train"), example_of)
         found.append(rows)
-        lines.append(summary.removeprefix("train: "))
+        without = [split for split in run.task.source.splits if not part.has(split)]
+        note = f", no {' and no '.join(without)} split" if without else ""
+        lines.append(summary.removeprefix("train: ") + note)
     sizes = tuple(map(len, found))
     rates = mixture.rates_of(
         sizes, given=c.mix.rates, temperature=c.mix.temperature, limit=c.mix.limit
@@ -105,7 +108,7 @@ def _mixed(run: builder.Run):
 
 def xz_line(run: builder.Run, held_out) -> str:
     """Return what xz needs for the held-out texts after the training texts."""
-    records = builder.records_of(run.task, "train", run.data)
+    records = taskdata.records_of(run.task, "train", run.data)
     read_one = run.task.example
     training = (read_one(records[i]).text for i in range(len(records)))
     bits = compression.xz_bits_per_byte(training, (e.text for e in held_out))
