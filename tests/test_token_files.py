@@ -10,6 +10,7 @@ from test_builder import config
 from lmtasks import builder
 from lmtasks import tokenizers
 from lmtasks.data import sources
+from lmtasks.data import token_files
 from lmtasks.tasks import text
 from lmtasks.training import feed
 
