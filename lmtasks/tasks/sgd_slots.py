@@ -1,9 +1,10 @@
 """Schema-Guided Dialogue: what a user says, as slots. (Rastogi et al., 2020)
 
 The published files: folders train, validation and test of dialogues_*.json, each also
-.gz. Where validation is called dev: config.data.files.validation="dev/dialogues_*.json".
-Each turn of a user is a text, the values marked in it its record: slot -> list of
-values, {} where none is marked. Written under the schema of all slots.
+.gz. Where validation is called dev:
+config.data.files.validation="dev/dialogues_*.json". Each turn of a user is a text, the
+values marked in it its record: slot -> list of values, {} where none is marked. Written
+under the schema of all slots.
 """
 
 import dataclasses
