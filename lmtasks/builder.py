@@ -93,10 +93,6 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     options = taskdata.data_options(config)
     if mixed:  # the limit is that of each part
         options = dataclasses.replace(options, limit=0)
-    bare = task
-    if config.prompt.shots:
-        task = bare = _labelled(task, config, options)
-        task = taskdata.with_shots(task, config, options)
     decoding.resolve(config, task)
     decode = decoding.plan_of(config)
     optim = schema.typed(optimizers.Optim, config.optim)
@@ -107,9 +103,15 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     )
     cfg = presets.shape_of(config)  # checked before any data is read
     optimizers.schedule(optim, config.train.steps)
-    if not config.prompt.shots:
-        task = bare = _labelled(task, config, options)
-    tokenizer = tokenizer_of(config, bare, options, folder)
+    labelled = task.kind is kinds.Labelled
+    balanced = labelled and tuple(config.classify.weights) == ("balanced",)
+    if cells.needs_labels(task, config) or balanced:
+        records = taskdata.records_of(task, "train", options)
+        task = cells.counted(task, config, records)
+    tokenizer = tokenizer_of(config, task, options, folder)
+    if config.prompt.shots:
+        task = taskdata.with_shots(task, config, options)
+        decode = decoding.plan_of(config)  # ends where another shot would begin
     decode = dataclasses.replace(decode, stop_ids=decoding.stop_ids(config, tokenizer))
     objective = cells.objective_of(name, config, task, decode, tokenizer)
     checks.check_objective(config, objective)
@@ -123,17 +125,6 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
         tables = decoding.tables_of(config, task, decode, objective, tokenizer, model)
     parts = (task, tokenizer, objective, model, options, optim, mesh, decode)
     return Run(config, *parts, tables, lora, mixed)
-
-
-def _labelled(task, config: ConfigDict, options) -> task_base.Task:
-    """Return the task with its labels, and the config with their weights, where they
-    are what the training split holds.
-    """
-    labelled = task.kind is kinds.Labelled
-    balanced = labelled and tuple(config.classify.weights) == ("balanced",)
-    if not (cells.needs_labels(task, config) or balanced):
-        return task
-    return cells.counted(task, config, taskdata.records_of(task, "train", options))
 
 
 def texts_of(example: kinds.Example, prompt: str, labels=()) -> list[str]:

@@ -46,6 +46,12 @@ def check_values(config: ConfigDict) -> None:
     templates.template_of(config.prompt.template)
     if config.seed < 0:
         raise ValueError(f"seed={config.seed} must be at least 0")
+    _check_ranges(config)
+    _check_pairs(config)
+
+
+def _check_ranges(config: ConfigDict) -> None:
+    """Raise ValueError for numbers outside what they mean."""
     if not all(isinstance(b, int) and b > 0 for b in config.data.buckets):
         raise ValueError(
             f"data.buckets={tuple(config.data.buckets)!r} takes lengths of at least 1"
@@ -59,6 +65,10 @@ def check_values(config: ConfigDict) -> None:
         raise ValueError(f"loss.z_loss={config.loss.z_loss} must be at least 0")
     if not 0 <= config.train.ema < 1:
         raise ValueError(f"train.ema={config.train.ema} must be at least 0 and below 1")
+
+
+def _check_pairs(config: ConfigDict) -> None:
+    """Raise ValueError for values that exclude another."""
     if config.train.batch_size % config.train.accumulate:
         raise ValueError(
             f"train.batch_size={config.train.batch_size} is not divisible by "

@@ -62,8 +62,7 @@ def check_peer(name: str) -> None:
 
 
 def chosen(flags: argparse.Namespace) -> list[cases.Case]:
-    """Return the cases to run; real text needs its files, and the peer its package."""
-    check_peer(flags.peer)
+    """Return the cases to run; real text needs its files."""
     chosen = []
     for case in cases.choose(flags.cases):
         (key, folder), (names, vocab) = _data(case, flags), _vocab(case, flags)
@@ -191,14 +190,41 @@ def rows_of(one: Callable, todo: list, flags: argparse.Namespace) -> list[dict]:
     return rows
 
 
-def main(argv: list[str], about: str = "") -> int:
-    """Run the cases and print the table; return the exit code."""
+def parser_of(module: str, about: str) -> argparse.ArgumentParser:
+    """Return a parser with the flags that every table with a peer has."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments.benchmarks.{module}",
+        description=about,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--peer", default="", choices=("", "torch"), help="what to compare with")
+    add("--json", default="", help="file for one json object a row")
+    add("--blocks", type=int, default=5, help="turns of each side (default 5)")
+    return parser
+
+
+def run(flags_of: Callable, todo_of: Callable, one: Callable, said: tuple) -> int:
+    """Run cases and print their table; return the exit code.
+
+    Args:
+        flags_of: () -> flags. todo_of: flags -> cases. one: (case, flags) -> row.
+        said: (what is printed before, rows -> table).
+    """
+    conventions, table = said
     try:
-        flags = parse(argv, about)
-        todo = chosen(flags)
-        print(report.CONVENTIONS, flush=True)
-        print(report.table(rows_of(measure, todo, flags)))
+        flags = flags_of()
+        check_peer(flags.peer)
+        todo = todo_of(flags)
+        print(conventions, flush=True)
+        print(table(rows_of(one, todo, flags)))
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def main(argv: list[str], about: str = "") -> int:
+    """Run the cases and print the table; return the exit code."""
+    said = report.CONVENTIONS, report.table
+    return run(lambda: parse(argv, about), chosen, measure, said)

@@ -44,18 +44,11 @@ PARTS = ("all", "model")
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the flags."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.benchmarks.questions",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = measure.parser_of("questions", __doc__)
     add = parser.add_argument
     add("--data", required=True, help="folder; all SQuAD files (*.json) below it")
     add("--vocab", required=True, help="BERT's vocab.txt")
     add("--cases", default="", help="names, comma-separated; default: the table")
-    add("--peer", default="", choices=("", "torch"), help="what to compare with")
-    add("--json", default="", help="file for one json object a row")
-    add("--blocks", type=int, default=5, help="turns of each side (default 5)")
     add("--seconds", type=float, default=1, help="least seconds a turn (default 1)")
     add(
         "--bucket",
@@ -242,16 +235,9 @@ def table(rows: list[dict]) -> str:
 
 def main(argv: list[str]) -> int:
     """Run the cases and print the table; return the exit code."""
-    try:
-        flags = parse(argv)
-        measure.check_peer(flags.peer)
-        todo = cases.choose(flags.cases, questions_cases.CASES)
-        print(CONVENTIONS, flush=True)
-        print(table(measure.rows_of(measure_case, todo, flags)))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    todo = lambda flags: cases.choose(flags.cases, questions_cases.CASES)
+    said = CONVENTIONS, table
+    return measure.run(lambda: parse(argv), todo, measure_case, said)
 
 
 if __name__ == "__main__":

@@ -33,20 +33,13 @@ a side       one process, asleep on its pipe while the other runs; the same weig
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """Return the flags."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.benchmarks.translation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = measure.parser_of("translation", __doc__)
     add = parser.add_argument
     add("--workdir", required=True, help="a trained run of --config=translate")
     add("--data", required=True, help="folder of its parallel text")
     add("--split", default="test", help="what is translated (default: test)")
     add("--limit", type=int, default=0, help="sentences of it; 0 = all")
     add("--batch", type=int, default=32, help="sentences a batch (default 32)")
-    add("--peer", default="", choices=("", "torch"), help="what to compare with")
-    add("--json", default="", help="file for one json object")
-    add("--blocks", type=int, default=5, help="turns of each side (default 5)")
     flags = parser.parse_args(argv)
     if min(flags.blocks, flags.batch) < 1:
         raise ValueError("--blocks and --batch are at least 1")
@@ -136,15 +129,9 @@ def table(rows: list[dict]) -> str:
 
 def main(argv: list[str]) -> int:
     """Measure and print the table; return the exit code."""
-    try:
-        flags = parse(argv)
-        measure.check_peer(flags.peer)
-        print(CONVENTIONS, flush=True)
-        print(table(measure.rows_of(measure_case, ["translate"], flags)))
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    todo = lambda flags: ["translate"]
+    said = CONVENTIONS, table
+    return measure.run(lambda: parse(argv), todo, measure_case, said)
 
 
 if __name__ == "__main__":

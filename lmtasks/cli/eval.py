@@ -110,17 +110,12 @@ def _beside(run) -> list:
     return [generation.rouge_interval, diversity.diversity] if said else []
 
 
-def _signatures(run, split: str, metrics: dict) -> dict[str, str]:
+def _signatures(scored: list, metrics: dict) -> dict[str, str]:
     """Return sacrebleu's signature of each of its metrics that was measured."""
     from lmtasks.metrics import generation
 
     names = [name for name in generation.SIGNED if name in metrics]
-    if not names:
-        return {}
-    from lmtasks.training import evaluate
-
-    examples = evaluate.read_split(run, split, predict=False).pieces.examples
-    return {name: generation.signature(name, examples) for name in names}
+    return {name: generation.signature(name, scored) for name in names}
 
 
 def main(argv: list[str]) -> int:
@@ -150,11 +145,14 @@ def main(argv: list[str]) -> int:
     split = fv.split or config.eval.split
     more = _verifying(fv.verifier, loaded.run)
     more += _executing(loaded.run) if fv.allow_code_exec else []
-    more += _baselines(loaded.run) if fv.baselines else []
     more += _beside(loaded.run)
+    more += _baselines(loaded.run) if fv.baselines else []
+    scored: list = []
+    if loaded.run.task.metrics:  # a metric that only keeps what is scored
+        more.append(lambda _, examples: scored.extend(examples) or {})
     metrics, said = api.evaluate(loaded, split, more)
     row = {"step": loaded.step, "split": split, **metrics}
-    signatures = _signatures(loaded.run, split, metrics)
+    signatures = _signatures(scored, metrics)
     if signatures:
         row["signatures"] = signatures
     path = pathlib.Path(folder)

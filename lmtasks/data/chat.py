@@ -46,50 +46,61 @@ def render(
         templates.check(template, tokenizer)
         said = [(turn.role, turn.text) for turn in turns]
         return chat_ids.render(said, tokenizer, bos=bos)
-    ids: list[int] = []
-    learned: list[bool] = []
-
-    def add(text, *, special=False, learn=False):
-        # Only the first text may get the space a tokenizer puts before a sentence.
-        new = tokenizer.encode(text, special=special, continues=len(ids) > before_text)
-        ids.extend(new)
-        learned.extend([learn] * len(new))
-
-    def finish(after, replying):
-        # Only what ends the turn is learned, not what else stands behind it.
-        ends = template.ends_all or (template.ends and replying)
-        if ends and tokenizer.eos_id is not None:
-            ids.append(tokenizer.eos_id)
-            learned.append(replying)
-        at = len(ids)
-        add(after, special=True)
-        if replying and not template.ends and len(ids) > at:
-            learned[at] = True
-
-    if bos and tokenizer.bos_id is not None:
-        ids.append(tokenizer.bos_id)
-        learned.append(False)
-    before_text = len(ids)
-    add(template.start, special=True)
+    out = _Rendered(tokenizer, template, bos=bos)
     for turn in turns if template.system else _merged(turns):
-        before, after = getattr(template, turn.role)
+        out.turn(turn)
+    if turns and turns[-1].role != "assistant":
+        out.add(template.assistant[0], special=True)
+    return out.ids, out.learned
+
+
+class _Rendered:
+    """A conversation as it grows: ids, and which of them carry loss."""
+
+    def __init__(self, tokenizer, template: templates.Template, *, bos: bool):
+        self.tokenizer, self.template = tokenizer, template
+        start = bos and tokenizer.bos_id is not None
+        self.ids: list[int] = [tokenizer.bos_id] if start else []
+        self.learned: list[bool] = [False] * len(self.ids)
+        self._before_text = len(self.ids)
+        self.add(template.start, special=True)
+
+    def add(self, text: str, *, special=False, learn=False) -> None:
+        """Add a piece of text."""
+        # Only the first text may get the space a tokenizer puts before a sentence.
+        continues = len(self.ids) > self._before_text
+        new = self.tokenizer.encode(text, special=special, continues=continues)
+        self._extend(new, learn)
+
+    def _extend(self, ids, learn: bool) -> None:
+        self.ids.extend(ids)
+        self.learned.extend([learn] * len(ids))
+
+    def turn(self, turn) -> None:
+        """Add a turn with its markers."""
+        before, after = getattr(self.template, turn.role)
         replying = turn.role == "assistant"
         if replying and getattr(turn, "ids", None) is not None:
-            add(before, special=True)
-            ids.extend(turn.ids)
-            learned.extend([True] * len(turn.ids))
-            finish(after, replying)
-            continue
-        # A marker's last space belongs to the text: "_Hello" is one piece, "_" and
-        # "Hello" are not what the model would read in running text.
-        marker = before.rstrip(" ")
-        add(marker, special=True)
-        text = reply_text(turn.text, template) if replying else turn.text
-        add(before[len(marker) :] + text, learn=replying)
-        finish(after, replying)
-    if turns and turns[-1].role != "assistant":
-        add(template.assistant[0], special=True)
-    return ids, learned
+            self.add(before, special=True)
+            self._extend(turn.ids, True)
+        else:
+            # A marker's last space belongs to the text: "_Hello" is one piece, "_" and
+            # "Hello" are not what the model would read in running text.
+            marker = before.rstrip(" ")
+            self.add(marker, special=True)
+            text = reply_text(turn.text, self.template) if replying else turn.text
+            self.add(before[len(marker) :] + text, learn=replying)
+        self._finish(after, replying)
+
+    def _finish(self, after: str, replying: bool) -> None:
+        # Only what ends the turn is learned, not what else stands behind it.
+        ends = self.template.ends_all or (self.template.ends and replying)
+        if ends and self.tokenizer.eos_id is not None:
+            self._extend([self.tokenizer.eos_id], replying)
+        at = len(self.ids)
+        self.add(after, special=True)
+        if replying and not self.template.ends and len(self.ids) > at:
+            self.learned[at] = True
 
 
 def _merged(turns) -> list:

@@ -8,6 +8,7 @@ exact match and token F1 are fractions in [0, 1]. Gold texts: see
 from __future__ import annotations
 
 import collections
+import functools
 import itertools
 import re
 from collections.abc import Sequence
@@ -107,7 +108,7 @@ def rouge(
             f"rouge keeps only a-z and 0-9 and {blank} of {len(golds)} gold texts have "
             "neither; use chrf for this language."
         )
-    found = _rouge_of_each(predictions, golds)
+    found = _rouge_of_each(tuple(inputs.said_texts(predictions)), tuple(golds))
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
@@ -117,7 +118,8 @@ def rouge_interval(
     """Return {"rouge1_low", "rouge1_high", ..}: where 95% of the means of as many texts
     drawn anew lie (bootstrap, percentiles of 1,000 draws, the same every time).
     """
-    found = _rouge_of_each(predictions, _golds(predictions, scored))
+    golds = _golds(predictions, scored)
+    found = _rouge_of_each(tuple(inputs.said_texts(predictions)), tuple(golds))
     out = {}
     for name, values in found.items():
         rng = np.random.default_rng(0)
@@ -127,11 +129,14 @@ def rouge_interval(
     return out
 
 
-def _rouge_of_each(predictions, golds) -> dict[str, list[float]]:
-    """Return the F of each text, of its best gold."""
+@functools.lru_cache(maxsize=1)
+def _rouge_of_each(
+    texts: tuple[str, ...], golds: tuple[tuple[str, ...], ...]
+) -> dict[str, list[float]]:
+    """Return the F of each text, of its best gold; mean and interval ask for the same."""
     scorer = rouge_scorer.RougeScorer(_ROUGE, use_stemmer=False)
     each: dict[str, list[float]] = {name: [] for name in _ROUGE}
-    for said, gold in zip(inputs.said_texts(predictions), golds):
+    for said, gold in zip(texts, golds, strict=True):
         found = scorer.score_multi([_lines(text) for text in gold], _lines(said))
         for name in _ROUGE:
             each[name].append(float(found[name].fmeasure))

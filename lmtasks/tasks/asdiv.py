@@ -5,11 +5,11 @@ number1, ... stand for Numbers, Equation in prefix form, and Answer. The equatio
 reasoning.
 """
 
+import dataclasses
 import re
 
 from lmtasks.data import examples
 from lmtasks.data import sources
-from lmtasks.metrics import answers
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
@@ -58,14 +58,10 @@ def _closed(part: str) -> str:
     return f"({part})" if " " in part else part
 
 
-TASK = base.Task(
+TASK = dataclasses.replace(
+    seq2seq.SOLUTIONS,
     source=sources.Source(files={"*": "{split}.csv"}),
     example=example,
-    kind=examples.Turns,
-    metrics=(answers.accuracy,),
-    prompt=seq2seq.QUESTION,
-    prompts=seq2seq.STEPS,
-    parse=answers.parse,
     samples=(
         {
             "Question": "lena has number0 plums and eats number1 . how many are left ?",

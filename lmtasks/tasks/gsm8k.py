@@ -5,11 +5,11 @@ validation.jsonl and test.jsonl: question, answer. The calculator marks <<3*4=12
 left out and "#### 12" becomes "The answer is 12."
 """
 
+import dataclasses
 import re
 
 from lmtasks.data import examples
 from lmtasks.data import sources
-from lmtasks.metrics import answers
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
@@ -24,18 +24,14 @@ def example(record: base.Record) -> examples.Turns:
     return seq2seq.asked(seq2seq.QUESTION, replies, question=record["question"])
 
 
-TASK = base.Task(
+TASK = dataclasses.replace(
+    seq2seq.SOLUTIONS,
     source=sources.Source(
         tfds="gsm8k",
         splits={"train": "train[:93%]", "validation": "train[93%:]", "test": "test"},
         files={"*": "{split}.jsonl"},
     ),
     example=example,
-    kind=examples.Turns,
-    metrics=(answers.accuracy,),
-    prompt=seq2seq.QUESTION,
-    prompts=seq2seq.STEPS,
-    parse=answers.parse,
     samples=(
         {
             "question": "Lena buys 3 bags of 4 apples and eats 2. How many are left?",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from lmtasks.data import examples
 from lmtasks.data import sources
+from lmtasks.metrics import answers
 from lmtasks.metrics import generation
 from lmtasks.tasks import base
 
@@ -64,6 +65,14 @@ TASK = base.Task(
             "references": ["two and three makes five"],
         },
     ),
+)
+# What the tasks of problems with a number as their answer have in common.
+SOLUTIONS = dataclasses.replace(
+    TASK,
+    metrics=(answers.accuracy,),
+    prompt=QUESTION,
+    prompts=STEPS,
+    parse=answers.parse,
 )
 # What the tasks of summaries have in common.
 SUMMARIES = dataclasses.replace(

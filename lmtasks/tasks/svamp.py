@@ -5,9 +5,10 @@ As published it is one file, SVAMP.json: config.data.files.test. The equation is
 reasoning.
 """
 
+import dataclasses
+
 from lmtasks.data import examples
 from lmtasks.data import sources
-from lmtasks.metrics import answers
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
@@ -24,14 +25,10 @@ def example(record: base.Record) -> examples.Turns:
     return seq2seq.asked(seq2seq.QUESTION, replies, question=question)
 
 
-TASK = base.Task(
+TASK = dataclasses.replace(
+    seq2seq.SOLUTIONS,
     source=sources.Source(files={"*": "{split}.json"}),
     example=example,
-    kind=examples.Turns,
-    metrics=(answers.accuracy,),
-    prompt=seq2seq.QUESTION,
-    prompts=seq2seq.STEPS,
-    parse=answers.parse,
     samples=(
         {
             "Body": "Lena had 8 plums and ate 3",

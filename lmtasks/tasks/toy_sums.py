@@ -1,9 +1,10 @@
 """Small stories about numbers, answered at once."""
 
+import dataclasses
+
 from lmtasks.data import examples
 from lmtasks.data import sources
 from lmtasks.data import toy_sums
-from lmtasks.metrics import answers
 from lmtasks.tasks import base
 from lmtasks.tasks import seq2seq
 
@@ -14,14 +15,10 @@ def example(record: base.Record) -> examples.Turns:
     return seq2seq.asked(seq2seq.QUESTION, [said], question=record["question"])
 
 
-TASK = base.Task(
+TASK = dataclasses.replace(
+    seq2seq.SOLUTIONS,
     source=sources.Source(make=toy_sums.toy_sums),
     example=example,
-    kind=examples.Turns,
-    metrics=(answers.accuracy,),
-    prompt=seq2seq.QUESTION,
-    prompts=seq2seq.STEPS,
-    parse=answers.parse,
     samples=(
         {
             "question": "ann has 4 pens . she finds 9 and loses 5 . how many has she ?",

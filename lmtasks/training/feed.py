@@ -131,8 +131,8 @@ def _stream(run: builder.Run, records, example_of):
     mapped = token_files.stream_of(records, tokenizer)
     if mapped is not None:
         rows = pack.StreamRows(mapped.ids, mapped.begins, **given)
-        said = f"train: {len(mapped)} documents, {len(mapped.ids)} tokens from disk, packed 100% full"
-        return rows, said
+        said = f"train: {len(mapped)} documents, {len(mapped.ids)} tokens from disk"
+        return rows, f"{said}, {_share(rows)}"
     documents, numbers = [], []
     for i in range(len(records)):
         example = features.read_example(records, i, example_of)
@@ -144,7 +144,13 @@ def _stream(run: builder.Run, records, example_of):
     empty = len(records) - len(documents)
     notes = f" ({empty} without text)" if empty else ""
     said = f"train: {len(documents)} documents{notes}, {len(rows.stream)} tokens"
-    return rows, said + ", packed 100% full"  # no row of a stream has padding
+    return rows, f"{said}, {_share(rows)}"
+
+
+def _share(rows: pack.StreamRows) -> str:
+    """Return how much of a stream an epoch reads; its rows have no padding."""
+    share = len(rows) * rows.length / len(rows.stream)
+    return f"{share:.1%} of them in full rows"
 
 
 def _rows(run: builder.Run, records, example_of):
