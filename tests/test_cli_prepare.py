@@ -3,11 +3,14 @@
 import gzip
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 
 import pytest
+import runs
 
+from lmtasks import tokenizers
 from lmtasks.cli import prepare
 from lmtasks.data import sources
 
@@ -190,3 +193,28 @@ def test_the_command_prints_nothing_but_its_own_lines(tmp_path):
 def test_real_files_read_back_equal(tmp_path, name):
     run(f"input={SHARED / name}", f"to={tmp_path}/out")
     assert records_of(tmp_path / "out") == records_in(SHARED / name)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("form", ("records", "tokens"))
+def test_an_interrupted_preparation_leaves_nothing(tmp_path, form):
+    rows = [{"text": "some words here and there " * 40}] * 30_000
+    path = runs.write_jsonl(tmp_path / "many.jsonl", rows)
+    more = []
+    if form == "tokens":
+        tokenizers.train("word", [rows[0]["text"]]).save(tmp_path / "tokenizer")
+        more = [f"--tokenizer={tmp_path / 'tokenizer'}"]
+    process = runs.start(
+        "prepare",
+        f"--input={path}",
+        f"--to={tmp_path / 'out'}",
+        f"--format={form}",
+        *more,
+    )
+    partial = tmp_path / "out.partial"
+    assert runs.until(process, lambda: any(partial.rglob("*")))
+    process.send_signal(signal.SIGINT)
+    said = runs.ended(process)
+    assert said.code == 130 and said.err == "lmtasks prepare: interrupted\n"
+    left = {item.name for item in tmp_path.iterdir()}
+    assert left <= {"many.jsonl", "tokenizer"}

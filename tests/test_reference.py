@@ -12,6 +12,7 @@ from reference import cases
 from reference import values
 from safetensors import numpy as safetensors
 
+from lmtasks.data import directory
 from lmtasks.hf import reading
 from lmtasks.hf import writing
 from lmtasks.models import model as models
@@ -91,7 +92,7 @@ def test_export_after_import_is_the_same_bits(name, tmp_path):
     _, state, _ = fixture(name)
     export = writing.Export(found.family, found.kind, model, base=found.values)
     out = tmp_path / "out"
-    with writing.new_directory(out) as partial:
+    with directory.new_directory(out) as partial:
         writing.write_weights(partial, export, masks.flat(params))
     again = safetensors.load_file(out / "model.safetensors")
     assert again.keys() == state.keys()

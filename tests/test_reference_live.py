@@ -19,6 +19,7 @@ from test_reference import read
 from test_reference import write
 
 import lmtasks
+from lmtasks.data import directory
 from lmtasks.hf import writing
 from lmtasks.training import masks
 
@@ -50,7 +51,7 @@ def test_transformers_loads_what_is_exported(name, tmp_path):
     flat = {key: 0.9 * np.asarray(x) for key, x in masks.flat(params).items()}
     labels = found.labels or tuple("abc")[: model.classes]
     out = tmp_path / "out"
-    with writing.new_directory(out) as partial:
+    with directory.new_directory(out) as partial:
         export = writing.Export(
             found.family, found.kind, model, labels, base=_ids(found)
         )

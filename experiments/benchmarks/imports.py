@@ -31,6 +31,7 @@ BLOCK = 1 << 24
 def write(folder: pathlib.Path, preset: str, dtype: str) -> None:
     """Write a checkpoint of a preset, filled with a repeated block of noise."""
     from lmtasks import presets
+    from lmtasks.data import directory
     from lmtasks.hf import names
     from lmtasks.hf import reading
     from lmtasks.hf import writing
@@ -47,7 +48,7 @@ def write(folder: pathlib.Path, preset: str, dtype: str) -> None:
     }
     kind = next(iter(family.types))
     export = writing.Export(family, kind, model, dtype=dtype, shard=2 * 10**9)
-    with writing.new_directory(folder) as partial:
+    with directory.new_directory(folder) as partial:
         writing.write_weights(partial, export, arrays)
 
 

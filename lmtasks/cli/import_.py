@@ -8,6 +8,7 @@ import sys
 from absl import flags
 
 from lmtasks.cli import common
+from lmtasks.data import directory
 
 HELP = "makes a work directory of a pretrained checkpoint"
 USAGE = """
@@ -38,13 +39,12 @@ def main(argv: list[str]) -> int:
     common.no_more(common.parse(fv, rest, USAGE))
     source, folder = common.required(fv, "from"), common.required(fv, "workdir")
     from lmtasks import pretrained
-    from lmtasks.hf import writing
     from lmtasks.training import imports
 
     config = common.config_of(spec, ()) if spec else pretrained.config_for(source)
     config.init = source
     common.override(config, overrides)
-    with writing.new_directory(pathlib.Path(folder)) as partial:
+    with directory.new_directory(pathlib.Path(folder)) as partial:
         lines: list[str] = []
         run = imports.make(config, partial, lines.append)
         for line in lines:

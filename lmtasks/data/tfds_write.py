@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 import os
+import pathlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from lmtasks.data import directory
 from lmtasks.data import records
 from lmtasks.data import tfds_files
 
@@ -35,13 +36,12 @@ def write(folder: str, name: str, splits: Mapping[str, records.Records]) -> None
             "letter first."
         )
     kinds = kinds_of(splits)
-    temporary = f"{folder}.writing-{os.getpid()}"
-    try:
-        _prepare(temporary, name, splits, kinds)
-        (made,) = glob.glob(os.path.join(glob.escape(temporary), name, "*"))
-        os.rename(made, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with directory.new_directory(pathlib.Path(folder)) as partial:
+        _prepare(str(partial / "work"), name, splits, kinds)
+        (made,) = (partial / "work" / name).iterdir()
+        for file in made.iterdir():
+            file.rename(partial / file.name)
+        shutil.rmtree(partial / "work")
 
 
 def check_free(folder: str) -> None:

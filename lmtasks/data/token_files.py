@@ -16,13 +16,13 @@ import hashlib
 import json
 import os
 import pathlib
-import shutil
 from collections.abc import Iterable
 from collections.abc import Mapping
 
 import numpy as np
 
 from lmtasks import tokenizers
+from lmtasks.data import directory
 from lmtasks.data import records
 
 _META = "tokens.json"
@@ -71,12 +71,10 @@ def write(
     Raises:
         ValueError: a split without any text.
     """
-    temporary = pathlib.Path(f"{os.path.abspath(folder)}.writing-{os.getpid()}")
-    temporary.mkdir(parents=True)
-    try:
-        tokenizer.save(temporary / "tokenizer")
+    with directory.new_directory(pathlib.Path(folder).absolute()) as partial:
+        tokenizer.save(partial / "tokenizer")
         found = {
-            split: _write(temporary, split, texts, tokenizer, around)
+            split: _write(partial, split, texts, tokenizer, around)
             for split, texts in splits.items()
         }
         about = {
@@ -85,10 +83,7 @@ def write(
             "dtype": _dtype(tokenizer).__name__,
             "splits": found,
         }
-        (temporary / _META).write_text(json.dumps(about, indent=1) + "\n")
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        (partial / _META).write_text(json.dumps(about, indent=1) + "\n")
     return found
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from lmtasks import builder
 from lmtasks import presets
 from lmtasks import pretrained
+from lmtasks.data import directory
 from lmtasks.hf import reading
 from lmtasks.hf import writing
 from lmtasks.models import layout
@@ -131,7 +132,7 @@ def export(
     """
     found = plan(run, folder, options)
     arrays = {k: np.asarray(x) for k, x in flat(params).items()}
-    with writing.new_directory(to) as partial:
+    with directory.new_directory(to) as partial:
         writing.write_weights(partial, found, arrays)
         notes = _write_tokenizer(run, folder, partial)
         _write_card(run, folder, partial, found)
@@ -163,7 +164,7 @@ def again(source: str, to: pathlib.Path, options: Options) -> None:
         base=found.values,
         shard=options.shard,
     )
-    with writing.new_directory(to) as partial:
+    with directory.new_directory(to) as partial:
         hosted = {path: np.asarray(x) for path, x in arrays.items()}
         writing.write_weights(partial, plan, hosted)
         files = imports.small_files(found.folder)

@@ -11,8 +11,8 @@ import jax
 from ml_collections import ConfigDict
 
 from lmtasks import builder
+from lmtasks.data import directory
 from lmtasks.hf import reading
-from lmtasks.hf import writing
 from lmtasks.models import layout
 from lmtasks.models import model as models
 from lmtasks.models import soft
@@ -149,7 +149,7 @@ def relaid(folder: str, to: pathlib.Path, *, scan: bool, step: int | None) -> No
     run = dataclasses.replace(run, model=model, lora=lora.NONE)
     params = layout.unstack_layers(params)
     params = layout.stack_layers(params) if scan else params
-    with writing.new_directory(to) as partial:
+    with directory.new_directory(to) as partial:
         keep_origin(folder, partial)
         about = {"from": str(folder), "step": chosen}
         write_workdir(run, params, partial, about)

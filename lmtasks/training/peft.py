@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from safetensors import numpy as safetensors
 
+from lmtasks.data import directory
 from lmtasks.hf import names
 from lmtasks.hf import writing
 from lmtasks.training import adapters
@@ -46,7 +47,7 @@ def export(
     params, _, _ = checkpoint.restore_params(path, like, step)
     plan = exports.plan(run, folder, exports.Options())
     found = tensors(plan, adapters.adapters_of(params))
-    with writing.new_directory(to) as partial:
+    with directory.new_directory(to) as partial:
         safetensors.save_file(found, partial / "adapter_model.safetensors")
         workdir.write_json(partial / "adapter_config.json", _config(run, plan, found))
 
