@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import importlib
 import json
 import os
 import pathlib
@@ -46,6 +47,11 @@ class Said:
     code: int
     out: str
     err: str
+
+
+def benchmark(name):
+    """Return a module of experiments/benchmarks, loaded when a test asks for it."""
+    return importlib.import_module(f"experiments.benchmarks.{name}")
 
 
 def reviews(count, seed=0):

@@ -1,6 +1,5 @@
 """The benchmark of decoding does what it says: same texts, named rows, true bounds."""
 
-import importlib
 import json
 import pathlib
 import subprocess
@@ -8,6 +7,7 @@ import sys
 
 import jax
 import pytest
+import runs
 
 ROOT = pathlib.Path(__file__).parents[1]
 PEERED = (
@@ -29,34 +29,31 @@ KEYS = (
 )  # fmt: skip
 
 
-def _load(name):
-    """Return a module of experiments/benchmarks, which nobody installs."""
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
-    return importlib.import_module(f"experiments.benchmarks.{name}")
-
-
 def _case(name):
-    return _load("cases").choose(name, _load("decode_cases").CASES)[0]
+    return runs.benchmark("cases").choose(name, runs.benchmark("decode_cases").CASES)[0]
 
 
 def test_the_tables_hold_the_named_rows():
-    standard = _load("cases").choose("", _load("decode_cases").CASES)
+    standard = runs.benchmark("cases").choose("", runs.benchmark("decode_cases").CASES)
     assert tuple(c.name for c in standard if c.peer) == PEERED
     assert tuple(c.name for c in standard if not c.peer) == OWN
-    names = [c.name for c in _load("decode_cases").CASES]
+    names = [c.name for c in runs.benchmark("decode_cases").CASES]
     assert len(set(names)) == len(names)
 
 
 def test_a_step_of_gpt2_reads_all_but_its_positions():
-    size = _load("decode_ours").step_bytes(_case("decode/gpt2-small/greedy/b8/p64+64"))
+    size = runs.benchmark("decode_ours").step_bytes(
+        _case("decode/gpt2-small/greedy/b8/p64+64")
+    )
     assert size["weight_bytes"] == 4 * (124_439_808 - 1024 * 768)
     # Twelve layers' keys and values of 96 slots in the mean.
     assert size["cache_bytes"] == 12 * 2 * 8 * 96 * 768 * 4
 
 
 def test_a_step_of_t5_reads_its_decoder_and_the_cached_source():
-    size = _load("decode_ours").step_bytes(_case("decode/t5-small/beam4/b4/p128+64"))
+    size = runs.benchmark("decode_ours").step_bytes(
+        _case("decode/t5-small/beam4/b4/p128+64")
+    )
     d, f, inner, layers = 512, 2048, 512, 6
     # Per layer: four products of self-attention, two of cross-attention, the
     # feed-forward, three norms; then the last norm and the table as a head.
@@ -68,7 +65,7 @@ def test_a_step_of_t5_reads_its_decoder_and_the_cached_source():
 
 @pytest.mark.parametrize("kind,least,most", [("bfloat16", 2.0, 2.0), ("int8", 1, 1.02)])
 def test_rounded_weights_are_fewer_bytes(kind, least, most):
-    ours = _load("decode_ours")
+    ours = runs.benchmark("decode_ours")
     case = _case("decode/gpt2-small/greedy/b1/p64+64")
     weights = 124_439_808 - 1024 * 768
     assert least <= ours.step_bytes(case, kind)["weight_bytes"] / weights <= most
@@ -76,7 +73,7 @@ def test_rounded_weights_are_fewer_bytes(kind, least, most):
 
 @pytest.mark.parametrize("name", ["decode/gpt2-tiny/beam4/b2/p8+4", *TINY])
 def test_the_cache_bytes_are_the_mean_over_the_steps(name):
-    ours, case = _load("decode_ours"), _case(name)
+    ours, case = runs.benchmark("decode_ours"), _case(name)
     model = ours.model_of(case)
     c, source = model.cfg, 8 if case.family == "t5" else 0
     begun = 1 if source else case.prompt
@@ -88,7 +85,7 @@ def test_the_cache_bytes_are_the_mean_over_the_steps(name):
 @pytest.mark.parametrize("name", ["decode/gpt2-tiny/greedy/b2/p8+4", TINY[1]])
 def test_the_texts_have_variety(name):
     """Texts of one token again and again would agree whatever a side did wrong."""
-    ours = _load("decode_ours")
+    ours = runs.benchmark("decode_ours")
     writing = ours.Writing()
     writing.setup({"case": name})
     writing.compile("float32")
@@ -99,7 +96,7 @@ def test_the_texts_have_variety(name):
 
 @pytest.mark.parametrize("kind", ["bfloat16", "int8"])
 def test_other_weights_write_whole_texts(kind):
-    writing = _load("decode_ours").Writing()
+    writing = runs.benchmark("decode_ours").Writing()
     writing.setup({"case": TINY[0]})
     assert writing.compile(kind)["temp_bytes"] > 0
     assert all(token >= 0 for row in writing.tokens(kind)["tokens"] for token in row)
@@ -107,7 +104,7 @@ def test_other_weights_write_whole_texts(kind):
 
 
 def test_first_tokens_that_differ_stop_the_run():
-    check = _load("decode").check
+    check = runs.benchmark("decode").check
     text = list(range(20))
     assert check([text, text], [text, text]) == 1.0
     late = [*text[:8], 99, *text[9:]]
@@ -124,7 +121,7 @@ def test_the_row_is_of_medians_and_the_bound_of_bytes():
         "read": [0.5, 0.5, 0.5], "bandwidth": [50.0, 100.0, 90.0],
     }  # fmt: skip
     program = {"weight_bytes": 8, "cache_bytes": 2, "compile_s": 1.0, "temp_bytes": 3}
-    row = _load("decode").row(case, program, found)
+    row = runs.benchmark("decode").row(case, program, found)
     assert set(KEYS) <= row.keys()
     # Four tokens of four texts of two rows in two seconds.
     assert row["tokens_per_s"] == 16.0
@@ -136,7 +133,7 @@ def test_the_row_is_of_medians_and_the_bound_of_bytes():
 
 
 def test_wrong_flags_are_one_sentence(capsys):
-    main = _load("decode").main
+    main = runs.benchmark("decode").main
     assert main(["--cases=decode/gpt2-smal/greedy/b1/p64+64"]) == 2
     said = capsys.readouterr().err
     assert "did you mean 'decode/gpt2-small/greedy/b1/p64+64'" in said
@@ -146,7 +143,7 @@ def test_wrong_flags_are_one_sentence(capsys):
 
 
 def test_the_bandwidth_is_that_of_some_memory():
-    found = _load("decode_ours").Writing().bandwidth(size=2**20, seconds=0.01)
+    found = runs.benchmark("decode_ours").Writing().bandwidth(size=2**20, seconds=0.01)
     assert found["bytes_per_s"] > 1e6
     assert jax.default_backend() == "cpu"
 

@@ -1,6 +1,5 @@
 """The benchmark of answers does what it says: same windows, rules and answers."""
 
-import importlib
 import json
 import pathlib
 import subprocess
@@ -8,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import runs
 
 from lmtasks.objectives import span
 from lmtasks.objectives import span_search
@@ -16,13 +16,6 @@ ROOT = pathlib.Path(__file__).parents[1]
 WORDS = tuple("abcdefghij")
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 ASKED = "answer/bert-tiny/24x64"
-
-
-def _load(name):
-    """Return a module of experiments/benchmarks, which nobody installs."""
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
-    return importlib.import_module(f"experiments.benchmarks.{name}")
 
 
 def _vocabulary(folder):
@@ -50,7 +43,7 @@ def _questions(folder):
 
 
 def test_questions_are_read_in_order_and_again(tmp_path):
-    cases = _load("questions_cases")
+    cases = runs.benchmark("questions_cases")
     pairs = cases.read(_questions(tmp_path))
     assert len(pairs) == 12
     again = cases.repeated(pairs)
@@ -60,10 +53,10 @@ def test_questions_are_read_in_order_and_again(tmp_path):
 
 
 def test_the_rules_are_those_of_the_product():
-    cases, options = _load("questions_cases"), span.Options()
+    cases, options = runs.benchmark("questions_cases"), span.Options()
     assert cases.LONGEST == options.max_answer
     assert cases.NO_ANSWER == options.no_answer
-    case = _load("cases").choose("", cases.CASES)[0]
+    case = runs.benchmark("cases").choose("", cases.CASES)[0]
     assert case.name == "answer/bert-small/1000x384"
     assert case.stride == options.stride
 
@@ -71,7 +64,7 @@ def test_the_rules_are_those_of_the_product():
 def test_the_peers_search_finds_the_best_span():
     torch = pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    best_spans = _load("questions_peer").best_spans
+    best_spans = runs.benchmark("questions_peer").best_spans
     rng = np.random.default_rng(0)
     starts, ends = rng.standard_normal((2, 20, 17))
     allowed = rng.random((20, 17)) < 0.6
@@ -89,7 +82,7 @@ def test_the_peers_search_finds_the_best_span():
 
 
 def test_an_answer_that_differs_stops_the_run_unless_it_is_a_tie():
-    check = _load("questions").check
+    check = runs.benchmark("questions").check
     mine = {"text": "a", "start": 0, "end": 1}
     peer = {"text": "b", "start": 2, "end": 3}
     near = mine | {"n_best": [[0, 1, 0.5], [2, 3, 0.499999]]}
@@ -104,7 +97,7 @@ def test_an_answer_that_differs_stops_the_run_unless_it_is_a_tie():
 
 def test_answers_have_variety_and_lie_in_several_windows(tmp_path):
     """The same answer to every question would prove nothing of the peer's."""
-    ours, cases = _load("questions_ours"), _load("questions_cases")
+    ours, cases = runs.benchmark("questions_ours"), runs.benchmark("questions_cases")
     plan = cases.Plan(
         ASKED,
         data=_questions(tmp_path),
@@ -123,8 +116,8 @@ def test_answers_have_variety_and_lie_in_several_windows(tmp_path):
 
 
 def test_the_row_of_answers_is_of_medians():
-    questions, cases = _load("questions"), _load("questions_cases")
-    case = _load("cases").choose(ASKED, cases.CASES)[0]
+    questions, cases = runs.benchmark("questions"), runs.benchmark("questions_cases")
+    case = runs.benchmark("cases").choose(ASKED, cases.CASES)[0]
     ours = {"questions": 5, "windows": 24, "tokens": 100, "slots": 150}
     found = {
         ("ours", "all"): [2.0, 3.0, 9.0], ("peer", "all"): [6.0, 6.0, 1.0],
@@ -176,7 +169,7 @@ def test_tiny_answers_are_the_peers(tmp_path):
 
 
 def test_wrong_flags_are_one_sentence(tmp_path, capsys):
-    main = _load("questions").main
+    main = runs.benchmark("questions").main
     where = [f"--data={tmp_path}", "--vocab=x"]
     assert main([*where, "--cases=answer/bert-smal/1000x384"]) == 2
     assert "did you mean 'answer/bert-small/1000x384'" in capsys.readouterr().err

@@ -1,30 +1,20 @@
 """The benchmarks of masked tokens and of tags do what they say."""
 
-import importlib
-import pathlib
-import sys
 
 import jax
 import numpy as np
 import pytest
+import runs
 
 from lmtasks.models import model as models
 
-ROOT = pathlib.Path(__file__).parents[1]
 WORDS = tuple("abcdefghij")
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 MASKED, TAGGED = "train/bert-tiny-mlm/3x16", "finetune/bert-tiny/wnut17"
 
 
-def _load(name):
-    """Return a module of experiments/benchmarks, which nobody installs."""
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
-    return importlib.import_module(f"experiments.benchmarks.{name}")
-
-
 def _case(name):
-    return _load("cases").choose(name)[0]
+    return runs.benchmark("cases").choose(name)[0]
 
 
 def _vocabulary(folder):
@@ -48,7 +38,7 @@ def _posts(folder):
 
 
 def test_the_same_share_of_every_row_is_to_be_found():
-    cases = _load("cases")
+    cases = runs.benchmark("cases")
     for name in (MASKED, "train/bert-base-mlm/8x128"):
         case = _case(name)
         kinds = np.zeros(3)
@@ -66,13 +56,13 @@ def test_the_same_share_of_every_row_is_to_be_found():
 
 
 def test_the_rows_of_other_cases_are_unchanged():
-    rows = _load("cases").rows_of(_case("train/bert-base/8x128"), 30522)
+    rows = runs.benchmark("cases").rows_of(_case("train/bert-base/8x128"), 30522)
     assert [len(row.ids) for row in rows] == [96, 100, 105, 109, 114, 118, 123, 128]
     assert [row.targets[0] for row in rows] == [0, 1, 1, 1, 1, 1, 1, 1]
 
 
 def test_a_step_without_gathering_has_the_same_loss():
-    fixed = _load("fixed")
+    fixed = runs.benchmark("fixed")
     run = fixed.build(_case(MASKED), "float32")
     params = jax.jit(lambda key: models.unbox(run.model.init(key)))(jax.random.key(0))
 
@@ -96,7 +86,7 @@ def test_the_row_says_what_gathering_is_worth():
         }  # fmt: skip
 
     blocks = {"ours": [block(30)], "ungathered": [block(20)]}
-    report = _load("report")
+    report = runs.benchmark("report")
     row = report.row(_case(MASKED), blocks, 16.0)
     assert row["ungathered_ratio"] == 1.5
     row |= dict.fromkeys(("compile_s", "compile_cached_s", "peak_mb"), 1.0)
@@ -105,20 +95,20 @@ def test_the_row_says_what_gathering_is_worth():
 
 def _tagged(folder, side="packed"):
     """Return (plan, run, feed) of the tiny case of tags."""
-    plan = _load("cases").Plan(
+    plan = runs.benchmark("cases").Plan(
         TAGGED, steps=2, side=side, data=_posts(folder), vocab=_vocabulary(folder)
     )
-    return plan, *_load("real").build(_case(TAGGED), plan)
+    return plan, *runs.benchmark("real").build(_case(TAGGED), plan)
 
 
 def test_packed_tags_have_the_loss_of_their_sentences_alone(tmp_path):
-    real = _load("real")
+    real = runs.benchmark("real")
     _, run, read = _tagged(tmp_path)
     params = jax.jit(lambda key: models.unbox(run.model.init(key)))(jax.random.key(0))
     pieces, length = read.train.rows.pieces, run.config.data.length
     packed = real.loss_of_first(run, pieces, params)
     apply = jax.jit(lambda b: run.objective.loss(run.model.apply, params, b)["loss"])
-    count = _load("cases").CHECKED
+    count = runs.benchmark("cases").CHECKED
     alone = [
         apply(real.pack.stack([pieces[i].features], length, 0, length))
         for i in range(count)
@@ -129,7 +119,7 @@ def test_packed_tags_have_the_loss_of_their_sentences_alone(tmp_path):
 
 
 def test_an_example_is_a_segment_or_a_row(tmp_path):
-    ours = _load("ours")
+    ours = runs.benchmark("ours")
     for side in ("packed", "padded"):
         folder = tmp_path / side
         folder.mkdir()
@@ -143,7 +133,11 @@ def test_an_example_is_a_segment_or_a_row(tmp_path):
 def test_the_peer_reads_the_tags_that_we_do(tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    cases, real, peer = _load("cases"), _load("real"), _load("peer")
+    cases, real, peer = (
+        runs.benchmark("cases"),
+        runs.benchmark("real"),
+        runs.benchmark("peer"),
+    )
     _, _, read = _tagged(tmp_path, "padded")
     file = str(tmp_path / "ids.npz")
     real.save_ids(read.train.rows.pieces, file)
@@ -172,7 +166,11 @@ def test_the_peer_reads_the_tags_that_we_do(tmp_path):
 def test_the_peer_has_our_loss_of_real_text(name, tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    ours, peer, cases = _load("ours"), _load("peer"), _load("cases")
+    ours, peer, cases = (
+        runs.benchmark("ours"),
+        runs.benchmark("peer"),
+        runs.benchmark("cases"),
+    )
     data, vocab = _posts(tmp_path), _vocabulary(tmp_path)
     (tmp_path / "train.tsv").write_text("a b\t1\nc d e\t0\nf g\t1\nb c\t0\n" * 10)
     plan = vars(cases.Plan(name, data=data, vocab=vocab, steps=2))
@@ -187,6 +185,6 @@ def test_the_peer_has_our_loss_of_real_text(name, tmp_path):
 
 
 def test_a_case_needs_its_own_data(capsys):
-    main = _load("measure").main
+    main = runs.benchmark("measure").main
     assert main([f"--cases={TAGGED}", "--data=x", "--vocab=y"]) == 2
     assert "needs --ner_data=FOLDER" in capsys.readouterr().err

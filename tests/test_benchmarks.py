@@ -1,6 +1,5 @@
 """The benchmark of training does what it says: same work, named rows, nothing hidden."""
 
-import importlib
 import json
 import pathlib
 import subprocess
@@ -9,6 +8,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+import runs
 
 from lmtasks import builder
 from lmtasks.data import features
@@ -26,20 +26,13 @@ TINY = (
 )  # fmt: skip
 
 
-def _load(name):
-    """Return a module of experiments/benchmarks, which nobody installs."""
-    if str(ROOT) not in sys.path:
-        sys.path.append(str(ROOT))
-    return importlib.import_module(f"experiments.benchmarks.{name}")
-
-
 def _case(name):
-    return _load("cases").choose(name)[0]
+    return runs.benchmark("cases").choose(name)[0]
 
 
 def _our_side(name):
     """Return (run, {path: array}, loss of a dict of arrays)."""
-    fixed, convert = _load("fixed"), _load("convert")
+    fixed, convert = runs.benchmark("fixed"), runs.benchmark("convert")
     run = fixed.build(_case(name), "float32")
     batch = fixed.batch_of(_case(name), run)
     boxed = jax.eval_shape(run.model.init, jax.random.key(0))
@@ -74,7 +67,7 @@ def test_no_parameter_can_be_left_out_unseen(name):
 @pytest.mark.parametrize("name", TINY)
 def test_the_peer_gets_every_parameter_once(name):
     run, arrays, _ = _our_side(name)
-    given = _load("convert").to_peer(_case(name).family, run.model, arrays)
+    given = runs.benchmark("convert").to_peer(_case(name).family, run.model, arrays)
     sizes = {k: v.size for k, v in given.items()}
     assert sum(sizes.values()) == sum(x.size for x in arrays.values())
     values = np.concatenate([v.ravel() for v in given.values()])
@@ -86,7 +79,11 @@ def test_the_peer_gets_every_parameter_once(name):
 def test_the_peer_has_our_loss(name, tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    peer, cases, convert = _load("peer"), _load("cases"), _load("convert")
+    peer, cases, convert = (
+        runs.benchmark("peer"),
+        runs.benchmark("cases"),
+        runs.benchmark("convert"),
+    )
     case = _case(name)
     run, arrays, loss = _our_side(name)
     file = tmp_path / "weights.safetensors"
@@ -110,7 +107,7 @@ def test_the_peer_has_our_loss(name, tmp_path):
 
 
 def test_rows_are_packed_masked_and_of_several_lengths():
-    fixed = _load("fixed")
+    fixed = runs.benchmark("fixed")
     for name in TINY:
         case = _case(name)
         run = fixed.build(case, "float32")
@@ -138,7 +135,7 @@ def _sst2(folder):
 
 
 def test_packed_real_text_has_the_loss_of_its_examples_alone(tmp_path):
-    cases, real = _load("cases"), _load("real")
+    cases, real = runs.benchmark("cases"), runs.benchmark("real")
     data, vocab = _sst2(tmp_path)
     case = _case("finetune/bert-tiny/sst2")
     plan = cases.Plan(case.name, steps=2, data=data, vocab=vocab)
@@ -158,7 +155,11 @@ def test_packed_real_text_has_the_loss_of_its_examples_alone(tmp_path):
 def test_the_peer_reads_the_ids_that_we_do(tmp_path):
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
-    cases, real, peer = _load("cases"), _load("real"), _load("peer")
+    cases, real, peer = (
+        runs.benchmark("cases"),
+        runs.benchmark("real"),
+        runs.benchmark("peer"),
+    )
     data, vocab = _sst2(tmp_path)
     case = _case("finetune/bert-tiny/sst2")
     plan = cases.Plan(case.name, steps=2, side="padded", data=data, vocab=vocab)
@@ -180,14 +181,14 @@ def test_the_peer_reads_the_ids_that_we_do(tmp_path):
 
 
 def test_losses_that_differ_stop_the_run():
-    report = _load("report")
+    report = runs.benchmark("report")
     report.losses({"ours": [0.5], "peer": [0.50004]}, exact=True)
     with pytest.raises(ValueError, match="do not do the same"):
         report.losses({"ours": [0.5], "peer": [0.5001]}, exact=True)
 
 
 def test_wrong_flags_are_one_sentence(capsys):
-    main = _load("measure").main
+    main = runs.benchmark("measure").main
     assert main(["--cases=train/bert-bas/8x128"]) == 2
     assert "did you mean 'train/bert-base/8x128'" in capsys.readouterr().err
     assert main(["--cases=finetune/bert-tiny/sst2"]) == 2
@@ -207,7 +208,7 @@ def test_the_ratio_is_of_medians_over_blocks():
         "ours": [block(n) for n in (10, 40, 30)],
         "peer": [block(n) for n in (10, 20, 99)],
     }
-    row = _load("report").row(_case(TINY[0]), blocks, 16.0)
+    row = runs.benchmark("report").row(_case(TINY[0]), blocks, 16.0)
     assert row["ratio"] == 30 / 20
     assert row["tokens_per_s"] == 15.0
     assert row["mfu"] == 4.0 / 16.0

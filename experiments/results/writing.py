@@ -85,7 +85,9 @@ def _transfer() -> dict[str, dict]:
     few += ["--config.eval.every=60"]
     test = [*TEST, "--config.data.limit=0", "--config.eval.limit=0"]
     return {
-        "transfer-french-0": _run("translate", MULTI30K, more=[*files, *own]),
+        "transfer-french-0": _run(
+            "translate", MULTI30K, more=[*files, *own, "--config.train.steps=1600"]
+        ),
         "transfer-german-scratch-0": _run(
             "translate", MULTI30K, more=[*own, *few], test=test
         ),
