@@ -15,17 +15,17 @@ from configs import translate
 
 # task -> (steps, tokens in a row, source tokens in a row, rows of a step, written).
 TASKS = {
-    "text": (1500, 128, 256, 12, 64),
-    "scitldr": (500, 128, 512, 6, 48),
-    "aeslc": (800, 128, 512, 6, 16),
+    "text": (1000, 128, 256, 12, 64),
+    "scitldr": (400, 128, 512, 6, 48),
+    "aeslc": (500, 128, 512, 6, 16),
     "toy_sums": (2500, 256, 256, 16, 12),
     "toy_steps": (2500, 256, 256, 16, 64),
-    "toy_code": (1500, 256, 256, 16, 160),
-    "gsm8k": (600, 256, 256, 12, 128),
-    "mbpp": (300, 256, 256, 12, 128),
-    "sgd_slots": (800, 256, 256, 12, 64),
+    "toy_code": (800, 256, 256, 16, 160),
+    "gsm8k": (400, 256, 256, 12, 128),
+    "mbpp": (200, 256, 256, 12, 128),
+    "sgd_slots": (400, 256, 256, 12, 64),
 }
-CHAT = (400, 256, 256, 12, 64)
+CHAT = (300, 256, 256, 12, 64)
 
 
 def get_config(argument="toy_steps,decoder"):
