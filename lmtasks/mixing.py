@@ -52,7 +52,8 @@ def turned(parts: Sequence[Part], number: int, record: base.Record) -> examples.
     if isinstance(example, examples.Text):
         return example
     turns = chat.as_turns(example, task.prompt, task.labels)
-    return Said(turns.turns, turns.references, part=number, origin=example)
+    said = {"fields": turns.fields, "part": number, "origin": example}
+    return Said(turns.turns, turns.references, **said)
 
 
 def task_of(parts: Sequence[Part], limit: int = 0) -> base.Task:

@@ -1,6 +1,5 @@
 """The benchmarks of masked tokens and of tags do what they say."""
 
-
 import jax
 import numpy as np
 import pytest

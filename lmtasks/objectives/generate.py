@@ -9,6 +9,7 @@ import numpy as np
 from lmtasks.data import chat
 from lmtasks.decode import plan
 from lmtasks.objectives import base
+from lmtasks.objectives import languages
 from lmtasks.tokenizers import frame
 from lmtasks.types import Features
 
@@ -39,7 +40,8 @@ class Generate(base.Objective):
         if not replies or not any(t.text.strip() for t in turns.turns[: replies[-1]]):
             return []
         prompt, reply = turns.turns[: replies[-1]], turns.turns[replies[-1]].text
-        return [self._encoder_decoder(prompt, reply, tokenizer)]
+        codes = languages.codes_of(turns.fields, tokenizer)
+        return [self._encoder_decoder(prompt, reply, tokenizer, codes)]
 
     def _decoder(self, turns, tokenizer) -> list[Features]:
         template, limit = self.setting.template, self.setting.length + 1
@@ -52,21 +54,21 @@ class Generate(base.Objective):
         ids, learned = ids[head:][:limit], learned[head:][:limit]
         return [base.next_token_features(ids, learned) | {"cut": cut}]
 
-    def _encoder_decoder(self, prompt, reply, tokenizer) -> Features:
-        source, cut = self._source(prompt, tokenizer)
+    def _encoder_decoder(self, prompt, reply, tokenizer, codes) -> Features:
+        source, cut = self._source(prompt, tokenizer, codes)
         ids = reply_ids(reply, self.setting, tokenizer)
         if tokenizer.eos_id is not None:
             ids.append(tokenizer.eos_id)
-        start = decoder_start(tokenizer)
+        start = decoder_start(tokenizer, codes)
         ids, cut_reply = base.cut_to(ids, self.setting.length - len(start) + 1)
         ids = [*start, *ids]
         target = base.next_token_features(ids, [True] * len(ids))
         return target | source | {"cut": cut + cut_reply}
 
-    def _source(self, prompt, tokenizer) -> tuple[Features, int]:
+    def _source(self, prompt, tokenizer, codes) -> tuple[Features, int]:
         template = self.setting.template
         ids, _ = chat.render(prompt, tokenizer, template, bos=False)
-        before, after = around_source(tokenizer)
+        before, after = around_source(tokenizer, codes)
         room = self.setting.source_length - len(before)
         ids, cut = base.cut_to([*ids, *after], room, keep="end")
         ids = [*before, *ids]
@@ -80,8 +82,9 @@ class Generate(base.Objective):
         if not prompt:
             return []
         if self.setting.architecture == "encoder_decoder":
-            source, cut = self._source(prompt, tokenizer)
-            ids = decoder_start(tokenizer)
+            codes = languages.codes_of(turns.fields, tokenizer)
+            source, cut = self._source(prompt, tokenizer, codes)
+            ids = decoder_start(tokenizer, codes)
         else:
             template = self.setting.template
             ids, _ = chat.render(prompt, tokenizer, template, bos=True)
@@ -118,17 +121,26 @@ def reply_ids(text: str, setting: base.Setting, tokenizer) -> list[int]:
     return list(tokenizer.encode(reply, continues=True))
 
 
-def decoder_start(tokenizer) -> list[int]:
-    """Return the ids an encoder-decoder's decoder begins with: those its checkpoint
-    states, and what it has before every text (BART), else bos, else pad (T5).
+def decoder_start(tokenizer, codes: languages.Codes | None = None) -> list[int]:
+    """Return the ids an encoder-decoder's decoder begins with: those of the languages
+    (mBART), those its checkpoint states, and what it has before every text (BART),
+    else bos, else pad (T5).
     """
+    if codes is not None:
+        return codes.decoder_start
     if "start" in tokenizer.roles:
         return [tokenizer.roles["start"], *_stated(tokenizer).before]
     return [tokenizer.pad_id if tokenizer.bos_id is None else tokenizer.bos_id]
 
 
-def around_source(tokenizer) -> tuple[list[int], list[int]]:
-    """Return the ids (before, after) a source: its checkpoint's, else eos behind it."""
+def around_source(
+    tokenizer, codes: languages.Codes | None = None
+) -> tuple[list[int], list[int]]:
+    """Return the ids (before, after) a source: those of the languages, its
+    checkpoint's, else eos behind it.
+    """
+    if codes is not None:
+        return codes.around_source
     if "start" in tokenizer.roles:
         around = _stated(tokenizer)
         return list(around.before), list(around.after)
