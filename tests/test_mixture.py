@@ -169,6 +169,33 @@ def test_one_task_twice_is_scored_twice_and_a_prompt_of_nobodys_is_answered(tmp_
     assert api.predict(loaded, [asked])[0].keys() == {"text"}
 
 
+def test_every_task_has_a_loss_of_its_own(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        rows = [{"source": f"{name} {i}", "target": name * (i + 2)} for i in range(5)]
+        for split in ("train", "validation"):
+            runs.write_jsonl(tmp_path / name / f"{split}.jsonl", rows)
+
+    def measured(*names):
+        dirs = repr(tuple(str(tmp_path / name) for name in names))
+        loaded = runs.untrained(
+            "mixture", "decoder", mix__tasks="('seq2seq', 'seq2seq')", mix__dirs=dirs,
+            tokenizer__kind="byte", eval__batch_size=4,
+        )  # fmt: skip
+        split = evaluate.read_split(loaded.run, "validation", predict=False)
+        return api.evaluate(loaded, "validation")[0], split.pieces.weighted
+
+    both, weighted = measured("a", "b")
+    twice, _ = measured("a", "a")
+    one, two = both["seq2seq/loss"], both["seq2seq_2/loss"]
+    assert one == twice["seq2seq/loss"] == twice["seq2seq_2/loss"] and one != two
+    np.testing.assert_allclose(twice["loss"], one, rtol=1e-6)
+    shares = weighted[:5].sum(), weighted[5:].sum()
+    np.testing.assert_allclose(both["loss"], np.average([one, two], weights=shares))
+    np.testing.assert_allclose(both["seq2seq/perplexity"], np.exp(one), rtol=1e-6)
+    assert "seq2seq/token_accuracy" in both and "seq2seq/accuracy" not in both
+
+
 def test_malformed_records_of_every_task_are_counted(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

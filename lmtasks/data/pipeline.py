@@ -141,14 +141,21 @@ class TrainData:
 
 
 def eval_batches(
-    pieces: feats.Pieces, batch_size: int, shape: pack.Shape, host: Host = Host()
+    pieces: feats.Pieces,
+    batch_size: int,
+    shape: pack.Shape,
+    host: Host = Host(),
+    only: np.ndarray | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Return batches that hold every row once, sorted by length, never packed.
 
     The last batch is filled up with rows of `valid` 0; every host makes the same
-    number of batches. Adds `valid`, `example` and `piece` [B].
+    number of batches. Adds `valid`, `example` and `piece` [B]. `only`, int[n], are the
+    rows that are meant, in rising order; None = all.
     """
     order = np.lexsort((np.arange(len(pieces)), pieces.tokens, pieces.sources))
+    if only is not None:
+        order = order[np.isin(order, only)]
     for at in range(0, len(order), batch_size):
         part = order[at : at + batch_size]
         missing = batch_size - len(part)

@@ -89,22 +89,22 @@ class Evaluator:
             gathered=gathered,
         )
 
-    def _batches(self, pieces: features.Pieces):
+    def _batches(self, pieces: features.Pieces, only=None):
         host = pipeline.Host(jax.process_index(), jax.process_count())
         ways = self.mesh.shape["data"] * self.mesh.shape["fsdp"]
         rows = -(-self.run.config.eval.batch_size // ways) * ways
         sharding = parallel.batch_sharding(self.mesh)
         shape = self._shape(pieces)
-        for batch in pipeline.eval_batches(pieces, rows, shape, host):
+        for batch in pipeline.eval_batches(pieces, rows, shape, host, only):
             if self.should_stop():
                 raise Stopped
             yield batch, parallel.put(batch, sharding)
 
-    def totals(self, params: Params, pieces: features.Pieces) -> dict:
-        """Return {name: (sum, weight)} over a split, added up in float64."""
+    def totals(self, params: Params, pieces: features.Pieces, only=None) -> dict:
+        """Return {name: (sum, weight)} over rows, all or int[n], added up in float64."""
         totals: dict = collections.defaultdict(lambda: np.zeros(2))
         with jax.set_mesh(self.mesh), parallel.rules():
-            for _, batch in self._batches(pieces):
+            for _, batch in self._batches(pieces, only):
                 for name, pair in jax.device_get(self._sums(params, batch)).items():
                     totals[name] += np.asarray(pair, np.float64)
         return {name: tuple(map(float, pair)) for name, pair in totals.items()}
@@ -173,7 +173,11 @@ class Evaluator:
 
     def score(self, params: Params, split: Split, rng) -> tuple[dict, list]:
         """Return ({metric: value}, predictions) of a split."""
-        totals = self.totals(params, split.pieces)
+        parts = self._parts(split.pieces)
+        totals = {
+            name: self.totals(params, split.pieces, rows)
+            for name, rows in parts.items()
+        }
         if split.queries is None or not self.run.task.metrics:
             return self._report(totals, split, None), []
         said = self.predictions(params, split.queries, rng)
@@ -185,26 +189,62 @@ class Evaluator:
         """Return the metrics that `score` measures, without running the model."""
         with jax.set_mesh(self.mesh), parallel.rules():
             _, batch = next(self._batches(split.pieces))
-            totals = dict.fromkeys(jax.eval_shape(self._sums, params, batch), (0.0, 1))
+            sums = dict.fromkeys(jax.eval_shape(self._sums, params, batch), (0.0, 1))
+        totals = dict.fromkeys(self._parts(split.pieces), sums)
         parsed = None
         if split.queries is not None and self.run.task.metrics:
             form = self.run.objective.form
             parsed = [self.parsed(None, e) | form(e) for e in split.queries.examples]
         return sorted(self._report(totals, split, parsed))
 
+    def _parts(self, pieces: features.Pieces) -> dict[str, np.ndarray | None]:
+        """Return {task of a mixture: its rows}; {"": None} = all are of one task."""
+        names = [part.name for part in self.run.parts]
+        found = collections.defaultdict(list)
+        for i, piece in enumerate(pieces):
+            if names:
+                found[names[pieces.records[piece.example]["part"]]].append(i)
+        return {name: np.asarray(rows) for name, rows in found.items()} or {"": None}
+
+    def _measured(self, totals: dict[str, dict], pieces: features.Pieces) -> dict:
+        """Return the metrics of the sums: of all, and of each task as TASK/METRIC."""
+        whole = {
+            name: tuple(
+                np.sum([sums[name] for sums in totals.values()], axis=0).tolist()
+            )
+            for name in next(iter(totals.values()))
+        }
+        out = _means(whole) | self.run.objective.report(whole, pieces.examples)
+        for number, part in enumerate(self.run.parts):
+            if part.name in totals:
+                own = [
+                    example
+                    for i, example in enumerate(pieces.examples)
+                    if pieces.records[i]["part"] == number
+                ]
+                found = _means(totals[part.name])
+                found |= self.run.objective.report(totals[part.name], own)
+                out |= {f"{part.name}/{name}": value for name, value in found.items()}
+        return out
+
     def _report(self, totals: dict, split: Split, parsed: list | None) -> dict:
-        metrics = {name: s / max(w, 1) for name, (s, w) in totals.items()}
-        metrics |= self.run.objective.report(totals, split.pieces.examples)
+        metrics = self._measured(totals, split.pieces)
         if parsed is None:
             return metrics
         examples = split.queries.examples
         # Token accuracy keeps its name; the task's metrics may be named the same.
-        if "accuracy" in metrics:
-            metrics["token_accuracy"] = metrics.pop("accuracy")
+        for name in [n for n in metrics if n.split("/")[-1] == "accuracy"]:
+            metrics[f"{name.removesuffix('accuracy')}token_accuracy"] = metrics.pop(
+                name
+            )
         known = [i for i, e in enumerate(examples) if inputs.has_gold(e)]
         for metric in self.run.task.metrics if known else ():
             metrics |= metric([parsed[i] for i in known], [examples[i] for i in known])
         return metrics
+
+
+def _means(totals: dict) -> dict[str, float]:
+    return {name: s / max(w, 1) for name, (s, w) in totals.items()}
 
 
 def _to_host(arrays: dict) -> dict[str, typing.Any]:
