@@ -16,8 +16,8 @@ from configs import translate
 # task -> (steps, tokens in a row, source tokens in a row, rows of a step, written).
 TASKS = {
     "text": (1000, 128, 256, 12, 64),
-    "scitldr": (400, 128, 512, 6, 48),
-    "aeslc": (500, 128, 512, 6, 16),
+    "scitldr": (300, 128, 512, 6, 48),
+    "aeslc": (300, 128, 512, 6, 16),
     "toy_sums": (2500, 256, 256, 16, 12),
     "toy_steps": (2500, 256, 256, 16, 64),
     "toy_code": (800, 256, 256, 16, 160),

@@ -3,10 +3,10 @@
     python experiments/results/run.py sst2 --data=DIR --runs=runs/results
 
 DIR is the folder with the data sets (`sentiment/sst2`, `text_classification/ag_news`,
-`lm/...`). A row that is already in FAMILY.jsonl is skipped; `--again=RUN` repeats one and
-compares its metrics with the recorded ones, bit for bit. The runs of understanding.py
-need that of the family `mlm` in the same --runs; `all` is all of them, in an order that
-can be run.
+`lm/...`). A row that is already in FAMILY.jsonl is skipped; `--only=RUN,...` are the only
+ones that are run; `--again=RUN` repeats one and compares its metrics with the recorded
+ones, bit for bit. The runs of understanding.py need that of the family `mlm` in the same
+--runs; `all` is all of them, in an order that can be run.
 """
 
 from __future__ import annotations
@@ -198,6 +198,7 @@ def main() -> None:
         "--runs", type=pathlib.Path, default=pathlib.Path("runs/results")
     )
     parser.add_argument("--again", default="")
+    parser.add_argument("--only", default="")
     parser.add_argument("--weights", type=pathlib.Path, default=pathlib.Path("."))
     given = parser.parse_args()
     data, runs = given.data.absolute(), given.runs.absolute()
@@ -214,19 +215,21 @@ def main() -> None:
     texts.write(data, runs)
     families = understanding.FAMILIES if given.family == "all" else [given.family]
     for family in families:
-        _missing(family, given.again, places, runs)
+        _missing(family, given.again, given.only, places, runs)
 
 
-def _missing(family: str, again: str, places: dict, runs: pathlib.Path) -> None:
-    """Run and record what FAMILY.jsonl lacks, or repeat one run."""
+def _missing(family: str, again: str, only: str, places: dict, runs) -> None:
+    """Run and record what FAMILY.jsonl lacks, or only some of it, or repeat a run."""
     path = HERE / f"{family}.jsonl"
     recorded = {row["run"]: row["metrics"] for row in _rows(path)}
-    for name, about in runs_of(family).items():
+    listed = runs_of(family)
+    chosen = only.split(",") if only else listed
+    for name, about in listed.items():
         if again and name == again:
             row = run(name, about, places, runs / "again" / name)
             same = row["metrics"] == recorded.get(name)
             print(f"{name}: {'equal, bit for bit' if same else 'DIFFERENT'}", row)
-        elif not again and name not in recorded:
+        elif not again and name in chosen and name not in recorded:
             row = run(name, about, places, runs / name)
             with open(path, "a") as out:
                 out.write(json.dumps(row) + "\n")
