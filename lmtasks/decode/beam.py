@@ -12,6 +12,7 @@ from flax import struct
 
 from lmtasks.decode import constraints
 from lmtasks.decode import loop
+from lmtasks.decode import shrink
 from lmtasks.decode.plan import Decode
 from lmtasks.layers.attention import BIG_NEGATIVE
 from lmtasks.types import Array
@@ -72,15 +73,16 @@ def generate(
         decode: beams, groups, length penalty, early stopping.
     """
     prompt, length = loop.prompt_of(batch)
-    rows, w = prompt.shape[0], decode.beams
-    rules = rules or constraints.rules_of(decode, rows)
+    count, w = prompt.shape[0], decode.beams
+    rules = rules or constraints.rules_of(decode, count)
     size = prompt.shape[1] + decode.slots
     logits, cache = start(batch, size)
-    beams = _first(cache, rows, decode, rules, length)
-    logits = jnp.broadcast_to(logits[:, None], (rows, w, logits.shape[-1]))
+    beams = _first(cache, count, decode, rules, length)
+    logits = jnp.broadcast_to(logits[:, None], (count, w, logits.shape[-1]))
     beams = _select(beams, logits, prompt, decode, rules)
 
-    def body(beams):
+    def body(beams, given):
+        length, prompt, rows = given
         n = beams.n - 1
         token = beams.live.tokens[:, :, n]
         positions = jnp.where(jnp.any(beams.open, 1), length + n, -1)[:, None]
@@ -90,12 +92,16 @@ def generate(
             jnp.maximum(token, 0), positions, beams.cache, length + n * w, sees
         )
         beams = beams.replace(cache=cache)
-        return _select(beams, logits, prompt, decode, rules)
+        return _select(beams, logits, prompt, decode, rules.with_rows(rows))
 
-    def more(beams):
-        return (beams.n < decode.max_tokens) & jnp.any(beams.open)
-
-    found = jax.lax.while_loop(more, body, beams).finished
+    found = shrink.loop(
+        body,
+        beams,
+        (length, prompt, rules.rows),
+        more=lambda beams: beams.n < decode.max_tokens,
+        going=lambda beams: jnp.any(beams.open, axis=1),
+        result=lambda beams: beams.finished,
+    )
     order = jax.lax.top_k(found.scores, w)[1]  # the groups together
     return jax.tree.map(lambda x: _take(x, order), found)
 

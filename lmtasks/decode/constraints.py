@@ -52,6 +52,16 @@ class Rules:
     no_repeat_ngram: int = struct.field(pytree_node=False, default=0)
 
     @property
+    def rows(self) -> tuple:
+        """The arrays that have a row for each of the batch."""
+        return self.penalties, self.min_tokens, self.forced
+
+    def with_rows(self, rows: tuple) -> Rules:
+        """Return the rules of other rows, given as by `rows`."""
+        penalties, min_tokens, forced = rows
+        return self.replace(penalties=penalties, min_tokens=min_tokens, forced=forced)
+
+    @property
     def reads(self) -> bool:
         """Whether the rules look at the tokens written so far."""
         return self.penalties is not None or bool(self.no_repeat_ngram)

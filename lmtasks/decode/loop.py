@@ -13,6 +13,7 @@ from flax import struct
 
 from lmtasks.decode import constraints
 from lmtasks.decode import sampling as samplers
+from lmtasks.decode import shrink
 from lmtasks.decode.plan import Decode
 from lmtasks.types import Array
 from lmtasks.types import Batch
@@ -170,26 +171,36 @@ def advance(
     `limit` int32[] is traced: one program writes a whole text or a few tokens of it
     at a time. The other arguments are those of `generate`.
     """
-    rows, lanes = state.token.shape
-    size = state.prompt.shape[1] + state.written.tokens.shape[-1] * lanes
-    ancestors = jnp.broadcast_to(
-        jnp.arange(lanes)[:, None], (rows, lanes, state.written.tokens.shape[-1])
-    )
-    sees = sees_of(state.length, ancestors, size) if lanes > 1 else None
+    sees = _own_slots(state)
 
     def body(state):
-        # A finished lane goes on reading its last token unseen, at position -1.
-        place = (state.length + state.n - 1)[:, None]
-        positions = jnp.where(state.done, -1, place)
-        slot = state.length + (state.n - 1) * lanes
-        logits, cache = step(state.token, positions, state.cache, slot, sees)
-        state = state.replace(cache=cache)
+        state, logits = _read(step, state, sees)
         return _draw(state, logits, sampling=sampling, keys=keys, rules=rules)
 
     def more(state):
         return (state.n < limit) & ~jnp.all(state.done)
 
     return jax.lax.while_loop(more, body, state)
+
+
+def _own_slots(state: State) -> Array | None:
+    """Return bool[B, W, S]: the slots each lane sees; None where there is one lane."""
+    rows, lanes, longest = state.written.tokens.shape
+    if lanes == 1:
+        return None
+    size = state.prompt.shape[1] + longest * lanes
+    mine = jnp.broadcast_to(jnp.arange(lanes)[:, None], (rows, lanes, longest))
+    return sees_of(state.length, mine, size)
+
+
+def _read(step, state: State, sees: Array | None) -> tuple[State, Array]:
+    """Return (state, logits [B, W, V]) after the model has read the last tokens."""
+    # A finished lane goes on reading its last token unseen, at position -1.
+    place = (state.length + state.n - 1)[:, None]
+    positions = jnp.where(state.done, -1, place)
+    slot = state.length + (state.n - 1) * state.token.shape[1]
+    logits, cache = step(state.token, positions, state.cache, slot, sees)
+    return state.replace(cache=cache), logits
 
 
 def generate(
@@ -210,7 +221,8 @@ def generate(
     Args:
         start: (batch, size) -> (logits float32[B, V], cache).
         step: (tokens [B, T], positions [B, T], cache, slot [B], sees bool[B, T, S] or
-            None) -> (logits [B, T, V], cache).
+            None) -> (logits [B, T, V], cache). All arrays of a cache have the rows
+            first: what goes on when half of a batch has ended is a smaller one.
         batch: the prompts; ragged rows are padded with positions of -1.
         decode: limits and stop ids.
         sampling: parameters [B], or None where every row is greedy.
@@ -219,6 +231,20 @@ def generate(
         rules: constraints, or None for those of `decode` alone.
     """
     rules = rules or constraints.rules_of(decode, batch["tokens"].shape[0])
-    given = {"sampling": sampling, "keys": keys, "rules": rules}
-    state = begin(start, batch, decode=decode, **given)
-    return advance(step, state, jnp.int32(decode.max_tokens), **given).written
+    drawn = {"sampling": sampling, "keys": keys, "rules": rules}
+    state = begin(start, batch, decode=decode, **drawn)
+
+    def body(state, given):
+        sampling, keys, rows, sees = given
+        state, logits = _read(step, state, sees)
+        own = rules.with_rows(rows)
+        return _draw(state, logits, sampling=sampling, keys=keys, rules=own)
+
+    return shrink.loop(
+        body,
+        state,
+        (sampling, keys, rules.rows, _own_slots(state)),
+        more=lambda state: state.n < decode.max_tokens,
+        going=lambda state: ~jnp.all(state.done, axis=1),
+        result=lambda state: state.written,
+    )
