@@ -30,8 +30,8 @@ def test_a_conversation_is_what_chat_saved(monkeypatch):
         return ""
 
     monkeypatch.setattr(shown, "run", run)
-    out = shown.conversation("sgd-scratch-0", ("Hello.",), {"$RUNS": "r"})
-    assert out[0] == "### sgd-scratch-0" and "--workdir=$RUNS/sgd-scratch-0" in out[2]
+    out = shown.conversation("sgd-ours-0", ("Hello.",), {"$RUNS": "r"})
+    assert out[0] == "### sgd-ours-0" and "--workdir=$RUNS/sgd-ours-0" in out[2]
     assert out[4:6] == ["- **user**: Hello.", "- **assistant**: a / b"]
 
 

@@ -36,11 +36,11 @@ TALKS = {
         "Give three tips for staying healthy.",
         "Which of them is the most important?",
     ),
-    "alpaca-scratch-0": (
+    "alpaca-ours-0": (
         "Give three tips for staying healthy.",
         "Which of them is the most important?",
     ),
-    "lima-scratch-0": (
+    "lima-ours-0": (
         "How do I learn to play the guitar?",
         "How long does that take?",
     ),
@@ -49,7 +49,7 @@ TALKS = {
         "Something with Italian food.",
         "Please book a table for two at 7 pm.",
     ),
-    "sgd-scratch-0": (
+    "sgd-ours-0": (
         "I am looking for a restaurant in San Jose.",
         "Something with Italian food.",
         "Please book a table for two at 7 pm.",

@@ -22,6 +22,7 @@ missing (the stories: one setting each, not searched for; `$WEIGHTS` is a folder
 stories260K, given by --weights), and `--again=RUN` repeats a row and compares it bit for
 bit. `python experiments/results/baselines.py FAMILY --data=$DATA` computes what a person
 would try first; its docstring says what each is. Their wall seconds are of a busy machine.
+[written.md](written.md) has conversations and texts, made by `shown.py`.
 
 The test split was read once, but: again for baselines where validation had chosen the
 largest C, after larger ones were added, and when the sentences of `science` were made as

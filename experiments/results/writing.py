@@ -1,6 +1,7 @@
 """The runs on text that is written: which there are, by family.
 
-`spans` comes before `summaries`, which starts from it; `transfer` begins with French.
+`spans` comes before `summaries`, which starts from it, `lm` before `instructions`;
+`transfer` begins with French.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ FAMILIES = (
 GREEDY = ["--config.decode.method=sample", "--config.decode.temperature=0"]
 # The recipes do not write while they train.
 TEST = ["--split=test", "--step=best", "--config.eval.predict=True"]
+OURS = "$RUNS/lm-0"
 MULTI30K = "$DATA/translation/multi30k"
 VOTES = [
     *TEST,
@@ -134,8 +136,8 @@ def _sums() -> dict[str, dict]:
 
 
 def _instructions() -> dict[str, dict]:
-    """Return instructions and dialogue, of a model from scratch and of the stories'
-    model, which is also measured as it is.
+    """Return instructions and dialogue: the stories' model and our own of the family
+    `lm`, before and after they are tuned.
     """
     chats = {
         "lima": ("lima", "$DATA/instruction/lima"),
@@ -152,7 +154,14 @@ def _instructions() -> dict[str, dict]:
             "config": start, "train": [], "eval": TEST[:1],
         }  # fmt: skip
         out[f"{name}-stories-0"] = _run(start, folder, test=test)
-        out[f"{name}-scratch-0"] = _run(f"write:{task},decoder", folder, test=test)
+        start, as_it_is = f"write:{task},decoder,{OURS}", [
+            f"--config.task={task}", "--config.objective=generate",
+            f"--config.data.dir={folder}", "--config.eval.predict=False",
+        ]  # fmt: skip
+        out[f"{name}-ours-before"] = {
+            "of": OURS, "config": start, "eval": [TEST[0], *as_it_is],
+        }  # fmt: skip
+        out[f"{name}-ours-0"] = _run(start, folder, test=test)
     return out
 
 
