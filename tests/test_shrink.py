@@ -15,10 +15,8 @@ STOP, ROWS = 3, 64
 MODEL = markov.Markov.drawn(v=8, seed=1)
 PLANS = {
     "greedy": {},
-    "sample": {"temperature": 1.0},
     "top_k": {"temperature": 0.9, "top_k": 4, "texts": 2},
     "rules": {"temperature": 1.0, "min_tokens": 3, "repetition_penalty": 1.3},
-    "beam": {"method": "beam", "beams": 3},
     "groups": {"method": "beam", "beams": 4, "beam_groups": 2, "diversity": 0.5},
     "beam_rules": {
         "method": "beam",

@@ -87,7 +87,9 @@ def conversation(name: str, lines: tuple[str, ...], places: dict) -> list[str]:
         "chat",
         f"--workdir=$RUNS/{name}",
         "--step=best",
-        "--config.decode.temperature=0",
+        "--config.decode.temperature=0.7",
+        "--config.decode.top_p=0.9",
+        "--config.decode.repetition_penalty=1.2",
         "--config.decode.max_tokens=64",
     ]
     with tempfile.TemporaryDirectory() as folder:
