@@ -5,11 +5,8 @@ import os
 import pathlib
 import tempfile
 
-# Before the first device is touched. A test's programs are compiled for longer than they
-# run: a machine's own optimizations would cost more than they save.
+# Before the first device is touched.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}"
 
 import jax
 import pytest
