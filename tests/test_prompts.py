@@ -80,11 +80,11 @@ def test_a_prefix_of_the_prompts_own_keys_and_values_is_the_prompt():
     assert jax.tree.structure(tiny.shapes(other)["soft"]) == jax.tree.structure(
         pairs["soft"]
     )
-    np.testing.assert_allclose(
-        tiny.logits(other, without(params) | pairs, rows),
-        tiny.logits(one, params, rows),
-        atol=1e-5,
-    )
+    wanted = tiny.logits(one, params, rows)
+    # Two programs: they differ by some units in the last place of the largest logits.
+    near = 16 * np.spacing(np.float32(np.abs(wanted).max()))
+    found = tiny.logits(other, without(params) | pairs, rows)
+    np.testing.assert_allclose(found, wanted, atol=near, rtol=0)
 
 
 @pytest.mark.parametrize(("kind", "architecture"), CELLS)
