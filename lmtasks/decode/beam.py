@@ -59,7 +59,13 @@ def penalty(decode: Decode, n: Array) -> Array:
 
 
 def generate(
-    start, step, batch: Batch, *, decode: Decode, rules: constraints.Rules | None = None
+    start,
+    step,
+    batch: Batch,
+    *,
+    decode: Decode,
+    rules: constraints.Rules | None = None,
+    halves: bool = False,
 ) -> loop.Written:
     """Return the decode.beams best texts of each row, best first.
 
@@ -69,7 +75,7 @@ def generate(
     batch around a row nor its padding changes its texts.
 
     Args:
-        start, step, batch, rules: as for `loop.generate`.
+        start, step, batch, rules, halves: as for `loop.generate`.
         decode: beams, groups, length penalty, early stopping.
     """
     prompt, length = loop.prompt_of(batch)
@@ -101,6 +107,7 @@ def generate(
         more=lambda beams: beams.n < decode.max_tokens,
         going=lambda beams: jnp.any(beams.open, axis=1),
         result=lambda beams: beams.finished,
+        halves=halves,
     )
     order = jax.lax.top_k(found.scores, w)[1]  # the groups together
     return jax.tree.map(lambda x: _take(x, order), found)

@@ -212,6 +212,7 @@ def generate(
     sampling: samplers.Sampling | None,
     keys: Array,
     rules: constraints.Rules | None = None,
+    halves: bool = False,
 ) -> Written:
     """Return up to decode.max_tokens tokens in decode.lanes lanes a row.
 
@@ -221,14 +222,15 @@ def generate(
     Args:
         start: (batch, size) -> (logits float32[B, V], cache).
         step: (tokens [B, T], positions [B, T], cache, slot [B], sees bool[B, T, S] or
-            None) -> (logits [B, T, V], cache). All arrays of a cache have the rows
-            first: what goes on when half of a batch has ended is a smaller one.
+            None) -> (logits [B, T, V], cache).
         batch: the prompts; ragged rows are padded with positions of -1.
         decode: limits and stop ids.
         sampling: parameters [B], or None where every row is greedy.
         keys: key[B]; lane w of row b draws its token n from fold_in(fold_in(keys[b],
             w), n).
         rules: constraints, or None for those of `decode` alone.
+        halves: go on with half of the rows once half have ended; `step` then takes
+            fewer rows than `start`, and all arrays of a cache have the rows first.
     """
     rules = rules or constraints.rules_of(decode, batch["tokens"].shape[0])
     drawn = {"sampling": sampling, "keys": keys, "rules": rules}
@@ -247,4 +249,5 @@ def generate(
         more=lambda state: state.n < decode.max_tokens,
         going=lambda state: ~jnp.all(state.done, axis=1),
         result=lambda state: state.written,
+        halves=halves,
     )

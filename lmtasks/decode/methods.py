@@ -26,6 +26,7 @@ def write(
     keys: Array,
     rules: constraints.Rules | None = None,
     draft: tuple | None = None,
+    halves: bool = False,
 ) -> loop.Written:
     """Return decode.texts texts a row, by decode.method.
 
@@ -37,10 +38,11 @@ def write(
         keys: key[B].
         rules: constraints, or None for those of `decode` alone.
         draft: (start, step) of the model that drafts, for method "draft".
+        halves: see `loop.generate`; for beams, greedy and sampled texts.
     """
     given = {"decode": decode, "rules": rules}
     if decode.method == "beam":
-        found = beam.generate(start, step, batch, **given)
+        found = beam.generate(start, step, batch, halves=halves, **given)
         return jax.tree.map(lambda x: x[:, : decode.texts], found)
     if decode.method == "contrastive":
         start, step = (functools.partial(f, hidden=True) for f in (start, step))
@@ -50,7 +52,7 @@ def write(
         sampling = samplers.sampling_of(decode, batch["tokens"].shape[0])
     given |= {"sampling": sampling, "keys": keys}
     if decode.method == "sample":
-        return loop.generate(start, step, batch, **given)
+        return loop.generate(start, step, batch, halves=halves, **given)
     helper = speculative.Lookup()
     if decode.method == "draft":
         if draft is None:

@@ -47,6 +47,7 @@ def loop(
     more: Callable[[Tree], Array],
     going: Callable[[Tree], Array],
     result: Callable[[Tree], Tree],
+    halves: bool,
 ) -> Tree:
     """Return `result` of all rows after body(carry, given) ran while `more(carry)` and
     while rows were going.
@@ -55,8 +56,10 @@ def loop(
         body: what a step does; rows that go no more keep their result in it.
         carry, given: arrays [B, ...] and scalars; `given` does not change.
         more: bool[]. going: bool[B]. result: arrays [B, ...].
+        halves: False = the batch keeps its size.
     """
-    sizes = sizes_of(going(carry).shape[0])
+    rows = going(carry).shape[0]
+    sizes = sizes_of(rows) if halves else [rows]
     order, out = jnp.arange(sizes[0]), None
     for size, least in zip(sizes, [*sizes[1:], 0], strict=True):
         carry = jax.lax.while_loop(

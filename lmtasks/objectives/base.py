@@ -222,6 +222,7 @@ def write(
         keys=jax.vmap(jax.random.fold_in, (None, 0))(rng, batch["example"]),
         rules=constraints.rules_of(decode, batch["tokens"].shape[0], tables),
         draft=None if draft is None else verbs(*draft, decode),
+        halves=True,
     )
     return {
         "written": written.tokens,

@@ -3,10 +3,10 @@
 Two files that correspond line by line and whose names end in their languages, as in
 config.data.files.train=train.fr+train.en (French to English), each also .gz; or records
 {"source", "target", "source_language", "target_language"} with the languages as codes
-(fr) or names. Where the tokenizer has mBART's codes as special tokens (fr_XX), they
-stand where mBART was trained to see them; the prompt is then `plain`, and `codes` is for
-a model that reads them as text. BLEU is on raw text with sacrebleu's own tokenizer for
-the language.
+(fr) or names. Where the tokenizer has mBART's codes as special tokens (fr_XX),
+they stand where mBART was trained to see them; the prompt is then `plain`, and
+`codes` is for a model that reads them as text. BLEU is on raw text with sacrebleu's
+own tokenizer for the language.
 """
 
 from lmtasks.data import bitext
