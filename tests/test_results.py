@@ -153,6 +153,32 @@ def test_a_run_trains_in_its_folder_and_scores_the_one_it_is_of(tmp_path, monkey
     assert row["command"] == "lmtasks eval --workdir=$RUNS/again --split=test"
 
 
+def test_only_the_runs_that_are_asked_for_are_run(tmp_path, monkeypatch):
+    run, seen = load("run"), []
+    row = {"metrics": {}, "wall_seconds": 0}
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(run.table, "write", lambda: None)
+    monkeypatch.setattr(run, "run", lambda name, *_: seen.append(name) or row)
+    run._missing("sums", "", ["toy_steps-0", "toy_sums-1"], {}, tmp_path)
+    assert seen == ["toy_sums-1", "toy_steps-0"]
+    assert len((tmp_path / "sums.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("flag", ["--only=toy_sums-0,toy_sum-1", "--again=toy_sum-1"])
+def test_a_run_that_is_not_listed_is_refused(flag, tmp_path, monkeypatch):
+    run = load("run")
+    monkeypatch.setattr(run.texts, "write", lambda *_: None)
+    intents = tmp_path / "text_classification/banking77"
+    intents.mkdir(parents=True)
+    (intents / "categories.json").write_text("[]")
+    argv = ["run.py", "sums", f"--data={tmp_path}", f"--runs={tmp_path}", flag]
+    monkeypatch.setattr(sys, "argv", argv)
+    with pytest.raises(
+        SystemExit, match="no run 'toy_sum-1' in sums; it has toy_sums-0"
+    ):
+        run.main()
+
+
 def test_a_run_that_was_asked_to_stop_is_not_recorded(tmp_path, monkeypatch):
     run = load("run")
 

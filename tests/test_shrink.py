@@ -1,15 +1,19 @@
 """A batch that is half done goes on as half a batch, and every row's result is kept."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import markov
 import numpy as np
 import pytest
+import tiny
 
 from lmtasks.decode import constraints
 from lmtasks.decode import methods
 from lmtasks.decode import plan
 from lmtasks.decode import shrink
+from lmtasks.models import soft
 
 STOP, ROWS = 3, 64
 MODEL = markov.Markov.drawn(v=8, seed=1)
@@ -76,6 +80,23 @@ def test_sizes_are_halves_and_whole_on_several_devices():
         assert shrink.sizes_of(64) == [64]
     with jax.set_mesh(jax.make_mesh((1,), ("data",))):
         assert shrink.sizes_of(64) == [64, 32, 16]
+
+
+@pytest.mark.parametrize("architecture", ["decoder", "encoder_decoder"])
+@pytest.mark.parametrize("kind", ["", "prompt", "prefix"])
+@pytest.mark.parametrize("held", ["", "int8"])
+def test_every_cache_of_a_model_has_its_rows_first(architecture, kind, held):
+    one = tiny.usual(architecture)
+    if kind:
+        one = dataclasses.replace(one, soft=soft.Soft(kind, 3))
+    one = dataclasses.replace(
+        one, cfg=dataclasses.replace(one.cfg, scan_layers=not kind)
+    )
+    one = one.for_decoding(cache=held)
+    rows = tiny.batch(*[3] * 11, architecture=architecture, sources=[4] * 11)
+    _, cache = jax.eval_shape(lambda p: one.start(p, rows, 9), tiny.shapes(one))
+    arrays = jax.tree.leaves(cache)
+    assert len(arrays) > 4 and {x.shape[0] for x in arrays} == {11}
 
 
 def drawn_prompts():

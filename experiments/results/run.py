@@ -214,22 +214,29 @@ def main() -> None:
     (runs / "again").mkdir(parents=True, exist_ok=True)
     texts.write(data, runs)
     families = understanding.FAMILIES if given.family == "all" else [given.family]
+    only = given.only.split(",") if given.only else []
+    known = [name for family in families for name in runs_of(family)]
+    for name in filter(None, [*only, given.again]):
+        if name not in known:
+            raise SystemExit(
+                f"no run {name!r} in {given.family}; it has {', '.join(known)}"
+            )
     for family in families:
-        _missing(family, given.again, given.only, places, runs)
+        _missing(family, given.again, only, places, runs)
 
 
-def _missing(family: str, again: str, only: str, places: dict, runs) -> None:
+def _missing(
+    family: str, again: str, only: list[str], places: dict, runs: pathlib.Path
+) -> None:
     """Run and record what FAMILY.jsonl lacks, or only some of it, or repeat a run."""
     path = HERE / f"{family}.jsonl"
     recorded = {row["run"]: row["metrics"] for row in _rows(path)}
-    listed = runs_of(family)
-    chosen = only.split(",") if only else listed
-    for name, about in listed.items():
+    for name, about in runs_of(family).items():
         if again and name == again:
             row = run(name, about, places, runs / "again" / name)
             same = row["metrics"] == recorded.get(name)
             print(f"{name}: {'equal, bit for bit' if same else 'DIFFERENT'}", row)
-        elif not again and name in chosen and name not in recorded:
+        elif not again and name not in recorded and (not only or name in only):
             row = run(name, about, places, runs / name)
             with open(path, "a") as out:
                 out.write(json.dumps(row) + "\n")

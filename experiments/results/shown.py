@@ -1,9 +1,9 @@
 """Write written.md: what trained runs say, with the commands that said it.
 
-    python experiments/results/shown.py --runs=runs/results --weights=DIR
+    python experiments/results/shown.py --runs=runs/results
 
 Conversations with runs of the family `instructions`, and one set of prompts written by
-every way of decoding. RUNS and DIR are those of run.py.
+every way of decoding by the run `stories-as-it-is`. RUNS is that of run.py.
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ TALKS = {
 }
 HEAD = """# What runs write
 
-Made by `python experiments/results/shown.py --runs=$RUNS --weights=$WEIGHTS`; nothing is
-left out and nothing chosen. The models are small (README.md has their figures): the
-texts show that all parts work and how far so little training goes.
+Made by `python experiments/results/shown.py --runs=$RUNS` of the work directories that
+the commands in README.md make. No conversation is left out; greedy replies, tried first,
+repeated themselves, so these are drawn, once. The models are small (README.md has their
+figures): the texts show that all parts work and how far so little training goes.
 """
 
 
@@ -68,12 +69,7 @@ def main() -> None:
     """Run the commands and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=pathlib.Path, required=True)
-    parser.add_argument("--weights", type=pathlib.Path, required=True)
-    given = parser.parse_args()
-    places = {
-        "$RUNS": str(given.runs.absolute()),
-        "$WEIGHTS": str(given.weights.absolute()),
-    }
+    places = {"$RUNS": str(parser.parse_args().runs.absolute())}
     parts = [HEAD, "## Conversations", ""]
     for name, lines in TALKS.items():
         parts += conversation(name, lines, places)
@@ -116,9 +112,8 @@ def methods(places: dict) -> list[str]:
         path = pathlib.Path(folder, "prompts.txt")
         path.write_text("".join(f"{prompt}\n" for prompt in PROMPTS))
         found = run(command, {"PROMPTS": str(path), **places})
-    made = "lmtasks import --workdir=$RUNS/stories-as-it-is --from=$WEIGHTS"
     return [
-        f"The stories' model as it came (`run.py stories`: `{made} ...`):",
+        "The stories' model as it came; PROMPTS is a file of the prompts below, one a line.",
         "",
         f"`lmtasks {' '.join(command)}`",
         "",

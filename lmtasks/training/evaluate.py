@@ -199,12 +199,13 @@ class Evaluator:
 
     def _parts(self, pieces: features.Pieces) -> dict[str, np.ndarray | None]:
         """Return {task of a mixture: its rows}; {"": None} = all are of one task."""
-        names = [part.name for part in self.run.parts]
-        found = collections.defaultdict(list)
-        for i, piece in enumerate(pieces):
-            if names:
-                found[names[pieces.records[piece.example]["part"]]].append(i)
-        return {name: np.asarray(rows) for name, rows in found.items()} or {"": None}
+        if not self.run.parts:
+            return {"": None}
+        of = _part_of_examples(pieces)[[piece.example for piece in pieces]]
+        return {
+            self.run.parts[number].name: np.flatnonzero(of == number)
+            for number in np.unique(of)
+        }
 
     def _measured(self, totals: dict[str, dict], pieces: features.Pieces) -> dict:
         """Return the metrics of the sums: of all, and of each task as TASK/METRIC."""
@@ -215,15 +216,14 @@ class Evaluator:
             for name in next(iter(totals.values()))
         }
         out = _means(whole) | self.run.objective.report(whole, pieces.examples)
+        if not self.run.parts:
+            return out
+        of = _part_of_examples(pieces)
         for number, part in enumerate(self.run.parts):
             if part.name in totals:
-                own = [
-                    example
-                    for i, example in enumerate(pieces.examples)
-                    if pieces.records[i]["part"] == number
-                ]
-                found = _means(totals[part.name])
-                found |= self.run.objective.report(totals[part.name], own)
+                sums = totals[part.name]
+                own = [pieces.examples[i] for i in np.flatnonzero(of == number)]
+                found = _means(sums) | self.run.objective.report(sums, own)
                 out |= {f"{part.name}/{name}": value for name, value in found.items()}
         return out
 
@@ -241,6 +241,12 @@ class Evaluator:
         for metric in self.run.task.metrics if known else ():
             metrics |= metric([parsed[i] for i in known], [examples[i] for i in known])
         return metrics
+
+
+def _part_of_examples(pieces: features.Pieces) -> np.ndarray:
+    """Return int[n], the task of a mixture that each example is of."""
+    records = pieces.records
+    return np.asarray([records[i]["part"] for i in range(len(records))])
 
 
 def _means(totals: dict) -> dict[str, float]:
