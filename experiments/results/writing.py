@@ -24,6 +24,8 @@ VOTES = [
     "--config.decode.texts=8",
     "--config.decode.choose=vote",
 ]
+# The rate of a run from scratch, where a start is set beside one.
+RATE = "--config.optim.learning_rate=1.2e-3"
 # Rows of the pair with few: the first lines of the training files.
 FEW = 1000
 
@@ -96,7 +98,7 @@ def _transfer() -> dict[str, dict]:
         "transfer-german-from-french-0": _run(
             "translate",
             MULTI30K,
-            more=[f"--config.init={french}", *few, "--config.optim.learning_rate=6e-4"],
+            more=[f"--config.init={french}", *few],
             test=test,
         ),
     }
@@ -114,7 +116,8 @@ def _summaries() -> dict[str, dict]:
     for task, folder in (("scitldr", "scitldr_a"), ("aeslc", "aeslc")):
         for name, start in (("scratch", ""), ("spans", "$RUNS/spans-0")):
             config = f"write:{task},encoder_decoder" + (f",{start}" if start else "")
-            more = [] if start else ["--config.tokenizer.path=$RUNS/spans-0/tokenizer"]
+            own = "--config.tokenizer.path=$RUNS/spans-0/tokenizer"
+            more = [RATE if start else own]
             test = [*TEST, *(["--baselines"] if not start else [])]
             out[f"{task}-{name}-0"] = _run(
                 config, f"$DATA/summarization/{folder}", more=more, test=test
