@@ -71,7 +71,7 @@ def test_a_split_is_translated_and_timed(work, capsys, tmp_path):
     assert translation.main([*argv, f"--json={out}"]) == 0
     row = json.loads(out.read_text())
     assert row["sentences"] == 5 and row["sentences_per_s"] > 0
-    assert row["ratio"] is None and "translate/5/beam4" in capsys.readouterr().out
+    assert row["ratio"] is None and "translate/5/b" in capsys.readouterr().out
     assert translation.main([*argv[:2], "--blocks=0"]) == 2
 
 

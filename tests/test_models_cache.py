@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import tiny
 
+from lmtasks.layers import attention
+from lmtasks.layers import slots as held
 from lmtasks.models import cache as caches
 from lmtasks.models import layout
 
@@ -166,6 +168,47 @@ def test_a_larger_cache_changes_nothing():
     prompts = _prompts(rows, np.array([4, 2]))
     small, large = (tiny.start(one)(params, prompts, n)[0] for n in (4, 16))
     np.testing.assert_allclose(small, large, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["rotary", "t5", "alibi"])
+def test_a_step_reads_no_further_than_the_cache_is_filled(kind, monkeypatch):
+    one = tiny.model(positions={"kind": kind}, attention={"kv_heads": 2})
+    params, rows = tiny.draw(one), tiny.batch(10, 7)
+    lengths = np.array([3, 2], np.int32)
+    prompts = _prompts(rows, lengths)
+    tokens, positions = _row_piece(rows, lengths, 7)
+    whole = _decode(one, params, prompts, tokens, positions, lengths, 33)
+    read, attend = set(), attention.attend
+
+    def watched(q, kv, mask, **options):
+        read.add(kv.keys.shape[2])
+        return attend(q, kv, mask, **options)
+
+    monkeypatch.setattr(attention, "attend", watched)
+    monkeypatch.setattr(held, "SMALLEST", 4)
+    again = tiny.replace(one, dropout=0.5)  # another program; nothing is dropped
+    cut = _decode(again, params, prompts, tokens, positions, lengths, 33)
+    np.testing.assert_allclose(cut, whole, atol=2e-5)
+    assert read >= {5, 9, 17, 33}
+
+
+@pytest.mark.parametrize("filled, size", [(1, 5), (5, 5), (6, 9), (17, 17), (18, 33)])
+def test_of_a_cache_the_fewest_slots_are_read_that_hold_what_is_filled(
+    filled, size, monkeypatch
+):
+    monkeypatch.setattr(held, "SMALLEST", 4)
+    kv = held.KeysValues(*(np.zeros((2, 1, 33, 4), np.float32) for _ in range(2)))
+    mask, bias = np.zeros((2, 1, 33), bool), np.zeros((1, 1, 1, 33), np.float32)
+
+    def sizes(kv, mask, bias):
+        found = kv.keys.shape[2], kv.values.shape[2], mask.shape[2], bias.shape[3]
+        return jnp.asarray(found)
+
+    got = jax.jit(functools.partial(held.over_filled, sizes))(kv, mask, bias, filled)
+    assert got.tolist() == [size] * 4
+    assert held.sizes_of(33) == [5, 9, 17, 33]
+    monkeypatch.undo()
+    assert held.sizes_of(127) == [127]
 
 
 def test_a_prefix_is_read_by_start_as_by_the_forward_pass():

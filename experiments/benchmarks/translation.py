@@ -81,10 +81,12 @@ def measure_case(_: str, flags: argparse.Namespace) -> dict:
         for _block in range(flags.blocks):
             for name, side in running.items():
                 found[name].append(side.ask("run", seconds=0)["seconds"])
-    return row(facts, first, found)
+    return row(flags, facts, first, found)
 
 
-def row(facts: dict, first: dict, found: dict[str, list[float]]) -> dict:
+def row(
+    flags: argparse.Namespace, facts: dict, first: dict, found: dict[str, list[float]]
+) -> dict:
     """Return the speeds and how many translations are the same."""
     count = facts["ours"]["sentences"]
     rates = {name: [count / x for x in seconds] for name, seconds in found.items()}
@@ -95,7 +97,7 @@ def row(facts: dict, first: dict, found: dict[str, list[float]]) -> dict:
         same = sum(a == b for a, b in pairs)
     peer = speeds.get("peer")
     return {
-        "case": f"translate/{count}/beam4",
+        "case": f"translate/{count}/b{flags.batch}/beam4",
         "sentences_per_s": speeds["ours"],
         "peer_sentences_per_s": peer,
         "ratio": speeds["ours"] / peer if peer else None,

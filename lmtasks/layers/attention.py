@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -224,7 +226,13 @@ class Attention(nn.Module):
         if memory is not None or (cached is not None and layer.slot is None):
             reads = reads & jnp.any(mask, axis=-1)
         tell = teller(self, mask, reads)
-        out = self._attend(q, kv, mask, bias, tell)
+        attend = functools.partial(self._attend, q, tell=tell)
+        written = cached is not None and layer.slot is not None
+        if written and tell is None and _few(q.shape[1], kv.keys):
+            filled = jnp.max(layer.slot) + q.shape[1]
+            out = slots.over_filled(attend, kv, mask, bias, filled)
+        else:
+            out = attend(kv, mask, bias)
         return self._out(jnp.where(reads[:, :, None, None], out, 0)), kv
 
     def _heads(self, x, name, heads, axis):
@@ -256,7 +264,7 @@ class Attention(nn.Module):
             keys = rotary.rotate(keys, sight.q_positions, layer.inv_freq, factor)
         return slots.KeysValues(keys=keys.swapaxes(1, 2), values=values.swapaxes(1, 2))
 
-    def _attend(self, q, kv, mask, bias, tell):
+    def _attend(self, q, kv, mask, bias, *, tell):
         a = self.cfg.attention
         scale = a.scale or self.cfg.head_dim**-0.5
         rate = self.cfg.attention_dropout if self.train else 0.0

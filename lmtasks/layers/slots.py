@@ -1,6 +1,9 @@
-"""Cached keys and values of a layer, and writing into them."""
+"""Cached keys and values of a layer, writing into them and reading what is filled."""
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +11,9 @@ from flax import struct
 
 from lmtasks.layers import linear
 from lmtasks.types import Array
+
+# To read fewer slots than this saves no time that would be worth another program.
+SMALLEST = 64
 
 
 @struct.dataclass
@@ -60,3 +66,50 @@ def write(cache: Array, new: Array, slot: Array, axis: int) -> Array:
         return at.set(piece, mode="drop", unique_indices=True, indices_are_sorted=True)
 
     return jax.vmap(one)(cache, new.astype(cache.dtype), slot)
+
+
+def sizes_of(places: int) -> list[int]:
+    """Return how many of `places` slots a step may read: halves, none below SMALLEST.
+
+    Example: 257 -> [65, 129, 257].
+    """
+    out = [places]
+    while out[0] >= 2 * SMALLEST:
+        out.insert(0, -(-out[0] // 2))
+    return out
+
+
+def over_filled(
+    attend: Callable[[KeysValues, Array, Array | None], Array],
+    kv: KeysValues,
+    mask: Array,
+    bias: Array | None,
+    filled: Array,
+) -> Array:
+    """Return attend(kv, mask, bias) with the slots cut off that nothing is written in,
+    as far as one of `sizes_of` allows. On CPU, where a step waits for its reads: on
+    other devices the choice costs more than they do.
+
+    Args:
+        kv: [B, K, S, H]. mask: bool[B, T, S]. bias: float32[B, N, T, S] or None.
+        filled: int32[]; no slot from here on is visible.
+    """
+    sizes = sizes_of(kv.keys.shape[2])
+
+    def whole():
+        return attend(kv, mask, bias)
+
+    def first(size):
+        part = jax.tree.map(lambda x: x[:, :, :size], kv)
+        return attend(
+            part, mask[..., :size], None if bias is None else bias[..., :size]
+        )
+
+    def chosen():
+        which = sum(filled > size for size in sizes[:-1])
+        ways = [functools.partial(first, size) for size in sizes[:-1]]
+        return jax.lax.switch(which, [*ways, whole])
+
+    if len(sizes) == 1:
+        return whole()
+    return jax.lax.platform_dependent(cpu=chosen, default=whole)
