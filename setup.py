@@ -49,6 +49,8 @@ setuptools.setup(
         "tpu": ["jax[tpu]"],
         "test": ["hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff"],
         "hub": ["huggingface_hub"],
+        # Compiles for TPUs that are not there.
+        "rehearse": ["libtpu"],
         "bench": PEER,
         "parity": PEER,
     },

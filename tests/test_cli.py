@@ -71,7 +71,7 @@ def test_the_help_of_the_command_lists_every_verb_with_its_line(capsys):
         assert "--config=quickstart" in out
     assert {"train", "eval", "predict", "inspect", "config", "tasks", "plot", "doctor",
             "prepare", "tokenizer", "generate", "score", "import", "export",
-            "convert", "embed", "verify", "chat", "summarize"} == set(main.verbs())  # fmt: skip
+            "convert", "embed", "verify", "chat", "summarize", "rehearse"} == set(main.verbs())  # fmt: skip
 
 
 def test_the_readme_names_every_verb():
@@ -349,7 +349,10 @@ def test_config_without_a_file_shows_defaults_only(capsys):
      if p.stem != "base" and not p.stem.startswith("_")],
 )  # fmt: skip
 def test_config_reads_every_packaged_config(name, capsys):
-    assert "* task" in runs.good(capsys, "config", name) or name == "quickstart"
+    assert "* task" in runs.good(capsys, "config", name) or name in (
+        "quickstart",
+        "scale",
+    )
 
 
 def test_tasks_says_what_works_where(capsys):

@@ -58,6 +58,7 @@ ARGUMENTS = {
     "ner": ("conll2003", "btc"),
     "qa": ("squad_v2", "subjqa", "xquad"),
     "choice": ("copa", "race", "winogrande"),
+    "scale": ("bert_large", "t5_3b", "llama3_70b"),
     "understand": (
         "sick,decoder",
         "wnut17,encoder_decoder",

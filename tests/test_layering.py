@@ -17,7 +17,8 @@ LAYERS = (
     ("training.lora", "training.step", "training.arrays", "training.checkpoint",
      "training.restore", "schema", "presets", "pretrained", "checks", "decoding", "cells", "builder", "mixing", "shots", "taskdata", "hf.hub",
      "hf.reading"),
-    ("training", "api", "suites", "zero_shot", "summarize", "rendering", "inspection"),
+    ("training", "api", "suites", "zero_shot", "summarize", "rendering", "inspection",
+     "rehearsal"),
     ("cli", "__main__", ""),
 )  # fmt: skip
 

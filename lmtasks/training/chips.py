@@ -1,7 +1,8 @@
-"""Peak speed of chips, and of this machine's processor, for the MFU."""
+"""Speeds and memory of chips, and the peak of this machine's processor, for the MFU."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import jax
@@ -34,6 +35,30 @@ PEAKS = (
     ("v100", (125, 15.7)),
     ("t4", (65, 8.1)),
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class Links:
+    """What bounds a chip besides its products, as the maker publishes it.
+
+    Attributes:
+        memory: bytes of its HBM. bandwidth: bytes/s between HBM and chip.
+        out: bytes/s it sends over all its links to other chips of a slice together.
+    """
+
+    memory: float
+    bandwidth: float
+    out: float
+
+
+# Name in a topology -> of a chip. `out` is half of the published bidirectional
+# bandwidth: that of one direction.
+LINKS = {
+    "v4": Links(32 * 2**30, 1228e9, 300e9),
+    "v5e": Links(16 * 2**30, 819e9, 200e9),
+    "v5p": Links(95 * 2**30, 2765e9, 600e9),
+    "v6e": Links(32 * 2**30, 1640e9, 400e9),
+}
 
 
 def peak_flops(device: jax.Device, dtype) -> float | None:

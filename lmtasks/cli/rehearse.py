@@ -1,0 +1,54 @@
+"""`lmtasks rehearse`: whether a run fits hardware that is not here, and what bounds it."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+from absl import flags
+
+from lmtasks.cli import common
+
+HELP = "compile a run for TPUs that are not here: memory, exchanges, bound of a step"
+USAGE = """
+lmtasks rehearse --config=FILE.py[:ARG] --topology=v5e:16x16 [--steps=train,eval,decode]
+                 [--json=FILE] [--config.KEY=VALUE ...]
+
+Compiles the steps of a run for a TPU topology, without one, and says for each: bytes a
+device needs against what it has, FLOPs of the products, bytes sent along each axis of
+the mesh, the least time of a step these allow, and what to turn. The training data is
+read for its shapes. Needs libtpu (pip install 'lmtasks[rehearse]'); cpu:8 does not.
+
+  --topology=NAME:SHAPE  v4:2x2x2, v5e:4x4, v5p:4x4x4, v6e:16x16, or cpu:8
+  --steps=NAMES          which programs (default: train,eval,decode)
+  --json=FILE            also write all of it as one line of json at the end of FILE
+
+    lmtasks rehearse --config=quickstart --topology=cpu:8
+    lmtasks rehearse --config=scale:llama3_8b --topology=v5e:16x16
+"""
+
+
+def main(argv: list[str]) -> int:
+    """Print the rehearsal; return 1 where a program does not fit."""
+    spec, overrides, rest = common.split_config(argv)
+    fv = common.flag_values()
+    flags.DEFINE_string("topology", None, "what to compile for", flag_values=fv)
+    flags.DEFINE_string("steps", "train,eval,decode", "programs", flag_values=fv)
+    flags.DEFINE_string("json", None, "file", flag_values=fv)
+    common.no_more(common.parse(fv, rest, USAGE))
+    where = common.required(fv, "topology")
+    from lmtasks.rehearsal import report
+
+    steps = tuple(fv.steps.split(","))
+    for step in steps:
+        if step not in report.STEPS:
+            raise ValueError(
+                f"--steps={fv.steps!r}: {step!r} is not one of {', '.join(report.STEPS)}"
+            )
+    config = common.config_of(spec, overrides)
+    found = report.rehearse(config, where, steps)
+    print(report.table(found))
+    if fv.json:
+        with open(pathlib.Path(fv.json), "a") as out:
+            out.write(json.dumps(found) + "\n")
+    return 0 if all(row["fits"] for row in found["rows"]) else 1

@@ -1,0 +1,250 @@
+"""What a rehearsal says: bytes, FLOPs, exchanges, the bound on a step, what to turn."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ml_collections import ConfigDict
+
+from lmtasks import builder
+from lmtasks.models import flops
+from lmtasks.models import model as models
+from lmtasks.rehearsal import collectives
+from lmtasks.rehearsal import programs
+from lmtasks.rehearsal import topology
+from lmtasks.training import chips
+from lmtasks.training import feed
+from lmtasks.training import parallel
+from lmtasks.training import workdir
+
+STEPS = ("train", "eval", "decode")
+# What XLA keeps for itself of a chip's memory, by its own messages (15.75 of 16 GiB).
+RESERVED = 2**28
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One program of a run on one topology.
+
+    Attributes:
+        program: train, eval or decode. rows: of a batch, over all devices.
+        kept, used: bytes a device holds between steps, and at most; `limit` it has, 0 =
+            unknown. fits: whether the compiler found room.
+        flops: of the products by formula, all devices together.
+        sent: {mesh axes: bytes a device sends in a step}.
+        exchanges: of each kind, see collectives.
+        compute, memory, links: the least seconds of a step by products, by reading what
+            is kept (training also writes it), and by sending; None = unknown.
+        bound: seconds, the largest of those. mfu: the share of the peak it allows.
+        advice: what to turn. compile_seconds: lowering and compiling.
+        problem: the compiler's words where it does not fit.
+    """
+
+    program: str
+    rows: int
+    kept: float
+    used: float
+    limit: float
+    fits: bool
+    flops: float
+    sent: dict[str, float]
+    exchanges: list[dict]
+    compute: float | None
+    memory: float | None
+    links: float | None
+    bound: float | None
+    mfu: float | None
+    advice: str
+    compile_seconds: float
+    problem: str
+
+
+def rehearse(config: ConfigDict, where: str, steps: tuple[str, ...]) -> dict:
+    """Return {"topology", "devices", "mesh", "parameters", "rows": [Row as dict]}.
+
+    Args:
+        config: of a run; its training data is read, nothing is trained.
+        where: a topology, see `topology.parse`. steps: of STEPS.
+    """
+    devices = topology.devices_of(where)
+    run = builder.build(config)
+    mesh = parallel.make_mesh(run.parallel, devices)
+    train = run.config.train
+    parallel.check_batch(mesh, train.batch_size, train.accumulate)
+    read = feed.read(run)
+    if not run.objective.writes:
+        steps = tuple(step for step in steps if step != "decode")
+    rows = [_row(step, run, mesh, read, topology.parse(where)[0]) for step in steps]
+    count = models.count(workdir.like_params(run.model, mesh))
+    return {
+        "topology": where,
+        "devices": len(devices),
+        "chip": devices[0].device_kind,
+        "mesh": dict(mesh.shape),
+        "parameters": count,
+        "rows": [dataclasses.asdict(row) for row in rows],
+    }
+
+
+def _row(step: str, run: builder.Run, mesh, read: feed.Feed, chip: str) -> Row:
+    made = {
+        "train": lambda: programs.train_step(run, mesh, read),
+        "eval": lambda: programs.eval_step(run, mesh, read),
+        "decode": lambda: programs.decode_step(run, mesh),
+    }[step]()
+    found = collectives.of_program(made.text, mesh) if made.text else []
+    sent: dict[str, float] = {}
+    for one in found:
+        sent[one.axes] = sent.get(one.axes, 0.0) + one.sent
+    needed, done = _flops(step, run, mesh, read)
+    links = chips.LINKS.get(chip)
+    limit = links.memory - RESERVED if links else 0.0
+    fits = not made.problem and (not limit or made.used <= limit)
+    times = _times(step, made, done, sent, links, mesh, run.model.cfg.dtype)
+    bound = max(times.values()) if fits and times else None
+    peak = _peak(mesh, run.model.cfg.dtype)
+    row = Row(
+        program=step,
+        rows=_rows(step, run, mesh),
+        kept=made.kept,
+        used=made.used,
+        limit=limit,
+        fits=fits,
+        flops=needed,
+        sent=sent,
+        exchanges=[dataclasses.asdict(one) for one in found],
+        compute=times.get("compute"),
+        memory=times.get("memory"),
+        links=times.get("links"),
+        bound=bound,
+        mfu=needed / (peak * bound) if bound and peak else None,
+        advice="",
+        compile_seconds=made.seconds,
+        problem=made.problem,
+    )
+    return dataclasses.replace(row, advice=advice(row, run))
+
+
+def _rows(step: str, run: builder.Run, mesh) -> int:
+    c = run.config
+    if step == "train":
+        return c.train.batch_size
+    return programs.rows_of(c.eval.batch_size, mesh)
+
+
+def _flops(step: str, run: builder.Run, mesh, read: feed.Feed) -> tuple[float, float]:
+    """Return the FLOPs of a step over all devices: by formula, and with what a backward
+    pass computes again under model.remat="full".
+    """
+    c, rows = run.config, _rows(step, run, mesh)
+    if step == "decode":
+        size = programs.slots_of(run)
+        both = run.model.architecture == "encoder_decoder"
+        one = flops.forward(
+            run.model.architecture, run.model.cfg, tokens=rows * run.decode.lanes,
+            length=size, source_length=c.data.source_length if both else 0,
+        )  # fmt: skip
+        return one, one
+    shape = read.train.shape
+    slots = shape.buckets[-1] + (shape.source_buckets or (0,))[-1]
+    whole = read.flops_per_slot * slots * rows
+    if step == "eval":
+        return whole / 3, whole / 3
+    return whole, whole * (4 / 3 if run.model.cfg.remat == "full" else 1)
+
+
+def _peak(mesh, dtype) -> float:
+    """Return FLOP/s of all devices together; 0 = unknown."""
+    return (chips.peak_flops(mesh.devices.flat[0], dtype) or 0.0) * mesh.size
+
+
+def _times(step, made, done: float, sent: dict, links, mesh, dtype) -> dict[str, float]:
+    peak = _peak(mesh, dtype)
+    if links is None or not peak:
+        return {}
+    return {
+        "compute": done / peak,
+        "memory": made.kept * (2 if step == "train" else 1) / links.bandwidth,
+        "links": sum(sent.values()) / links.out,
+    }
+
+
+def advice(row: Row, run: builder.Run) -> str:
+    """Return which knob to turn, where it does not fit and where it does."""
+    train = row.program == "train"
+    if not row.fits:
+        if row.kept > 0.9 * row.limit:
+            more = "parallel.fsdp or parallel.tensor" + train * ", optim.name=adafactor"
+            return f"what is kept fills the chip: more {more}, or more chips"
+        if train and not run.model.cfg.remat:
+            return "model.remat=full, which recomputes what the backward pass reads"
+        if train:
+            return (
+                "more train.accumulate, a smaller train.batch_size, parallel.sequence"
+            )
+        return "a smaller eval.batch_size, or more parallel.tensor"
+    if row.bound is None:
+        return ""
+    slowest = max(("compute", "memory", "links"), key=lambda name: getattr(row, name))
+    if slowest == "links":
+        axes = max(row.sent, key=row.sent.get)
+        return f"bound by what is sent along {axes}: a smaller axis, or more rows"
+    if slowest == "memory":
+        return "bound by memory: more rows a step"
+    free = row.limit - row.used
+    if train and run.model.cfg.remat == "full" and free > row.limit / 3:
+        return "bound by products; a third is free: model.remat=dots may fit"
+    return "bound by products"
+
+
+def table(found: dict) -> str:
+    """Return a rehearsal as text."""
+    shape = " ".join(f"{axis}={n}" for axis, n in found["mesh"].items())
+    first = (
+        f"{found['topology']}: {found['devices']} x {found['chip']}, {shape}, "
+        f"{found['parameters']:,} parameters"
+    )
+    lines = [first]
+    for row in found["rows"]:
+        lines += ["", *_said(Row(**row))]
+    return "\n".join(lines)
+
+
+def _said(row: Row) -> list[str]:
+    room = f" of {_gib(row.limit)}" if row.limit else ""
+    verdict = ("fits" if row.fits else "DOES NOT FIT") if row.limit else "compiled"
+    first = (
+        f"{row.program}, {row.rows} rows: {verdict}: {_gib(row.used)}{room} a device, "
+        f"{_gib(row.kept)} of it kept between steps; compiled in "
+        f"{row.compile_seconds:.0f} s"
+    )
+    lines = [first]
+    if row.problem:
+        lines.append("  " + row.problem[:200])
+    if row.fits:
+        lines.append(f"  products   {row.flops:.3g} FLOPs" + _ms(row.compute))
+        lines.append(f"  memory     {_gib(row.kept)} read" + _ms(row.memory))
+        total = sum(row.sent.values())
+        lines.append(f"  sent       {_gib(total)} by each device" + _ms(row.links))
+        for one in row.exchanges:
+            lines.append(
+                f"    {one['kind']:20} {one['axes']:12} {one['count']:6} times "
+                f"{_gib(one['sent'])}"
+            )
+    if row.bound:
+        share = f", {row.mfu:.0%} of the peak at most" if row.mfu else ""
+        lines.append(f"  a step takes {_ms(row.bound).strip(', ')} or more{share}")
+    return lines + ([f"  {row.advice}"] if row.advice else [])
+
+
+def _gib(size: float) -> str:
+    if math.isnan(size):
+        return "unknown"
+    if size < 2**27:
+        return f"{size / 2**20:.1f} MiB"
+    return f"{size / 2**30:.2f} GiB"
+
+
+def _ms(seconds: float | None) -> str:
+    return "" if seconds is None else f", {1000 * seconds:.3g} ms"
