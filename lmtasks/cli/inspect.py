@@ -80,12 +80,12 @@ def _rows(fv, config) -> int:
     """Print the first rows of training; write the page where asked."""
     from lmtasks import builder
     from lmtasks.data import view
+    from lmtasks.rehearsal import dry_run
     from lmtasks.training import feed
-    from lmtasks.training import rehearsal
 
     run = builder.build(config, fv.workdir)
     read = feed.read(run)
-    views = rehearsal.first_rows(run, read, max(fv.rows, 1))
+    views = dry_run.first_rows(run, read, max(fv.rows, 1))
     print(read.summary)
     for heading, rows in views:
         print(f"\n{heading}\n{view.as_text(rows)}")

@@ -41,9 +41,9 @@ def main(argv: list[str]) -> int:
         return 0
     config = common.config_of(spec, overrides, fv.workdir)
     if fv.dry_run:
-        from lmtasks.training import rehearsal
+        from lmtasks.rehearsal import dry_run
 
-        print(rehearsal.describe(config))
+        print(dry_run.describe(config))
         return 0
     folder = common.required(fv, "workdir")
     from lmtasks.training import loop

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 
-import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from lmtasks import builder
 from lmtasks.data import view
-from lmtasks.training import begin
+from lmtasks.rehearsal import programs
 from lmtasks.training import feed
 from lmtasks.training import parallel
-from lmtasks.training import step as steps
 from lmtasks.training import workdir
 
 
@@ -52,22 +49,11 @@ def describe(config: ConfigDict) -> str:
 
 def memory(run: builder.Run, mesh, read: feed.Feed) -> str:
     """Return bytes on each device of the compiled train step."""
-    recipe = begin.recipe_of(run, mesh)
-    like = begin.like_state(run, recipe, mesh)
-    sharding = parallel.batch_sharding(mesh)
-    batch = {
-        k: jax.ShapeDtypeStruct(
-            (run.config.train.batch_size, *np.shape(v)[1:]), v.dtype, sharding=sharding
-        )
-        for k, v in read.train.batch(0).items()
-    }
-    with jax.set_mesh(mesh), parallel.rules():
-        compiled = steps.jit_step(recipe).lower(like, batch).compile()
-    used = compiled.memory_analysis()
+    made = programs.train_step(run, mesh, read)
     rows = {
-        "state and batch": used.argument_size_in_bytes,
-        "temporaries": used.temp_size_in_bytes,
-        "together": used.argument_size_in_bytes + used.temp_size_in_bytes,
+        "state and batch": made.kept,
+        "temporaries": made.used - made.kept,
+        "together": made.used,
     }
     return "\n".join(
         f"{name:16} {size / 2**20:10.1f} MiB" for name, size in rows.items()
