@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+from collections.abc import Callable
 from collections.abc import Sequence
 
 import jax
@@ -171,7 +172,10 @@ class _Likelihood:
 
 
 def evaluate(
-    loaded: Loaded, split: str, metrics: Sequence[base.Metric] = ()
+    loaded: Loaded,
+    split: str,
+    metrics: Sequence[base.Metric] = (),
+    note: Callable[[str], None] = lambda line: None,
 ) -> tuple[dict[str, float], list]:
     """Return ({metric: value}, predictions) of a split; see `lmtasks eval`.
 
@@ -179,6 +183,7 @@ def evaluate(
         loaded: the run.
         split: its task's split.
         metrics: further ones beside the task's own, such as `zero_shot.metric(nli)`.
+        note: told of texts that were cut.
     """
     run = loaded.run
     task = dataclasses.replace(run.task, metrics=(*run.task.metrics, *metrics))
@@ -187,7 +192,10 @@ def evaluate(
     rows = evaluating.read_split(run, split, predict=predict_too)
     evaluator = evaluating.Evaluator(run, loaded.mesh)
     rng = jax.random.key(run.config.seed)
-    return evaluator.score(loaded.params, rows, rng)
+    found = evaluator.score(loaded.params, rows, rng)
+    if evaluator.cut:
+        note(evaluator.remark())
+    return found
 
 
 # Stands for what a row lacks while its prompt is made.

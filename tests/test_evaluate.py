@@ -1,5 +1,6 @@
 """What an evaluation measures is known before any training."""
 
+import numpy as np
 import pytest
 import runs
 
@@ -37,3 +38,29 @@ def test_thresholds_of_no_answer_may_choose_the_best_step(tmp_path, capsys):
     runs.good(capsys, *argv, *where, *best, *runs.settings())
     found = [r for r in runs.rows(tmp_path / "qa") if r["split"] == "validation"]
     assert found and all("best_f1_thresh" in row for row in found)
+
+
+def test_texts_that_end_at_the_limit_are_counted_and_said(tmp_path, capsys):
+    work = f"--workdir={tmp_path / 'sums'}"
+    flags = runs.settings(
+        decode__max_tokens=5, eval__limit=6, data__length=128, data__limit=16,
+        train__steps=2, decode__texts=2, decode__temperature=1.0,
+    )  # fmt: skip
+    argv = ("train", "--config=write:toy_sums,decoder", work)
+    out = runs.good(capsys, *argv, *flags, "--config.eval.predict=True")
+    assert "of 12 texts end at decode.max_tokens=5" in out
+    out = runs.good(capsys, "eval", work)
+    assert "of 12 texts end at decode.max_tokens=5" in out
+    assert "texts end" not in runs.good(
+        capsys, "eval", work, "--config.eval.predict=False"
+    )
+
+
+def test_a_text_is_cut_unless_a_stop_id_or_nothing_is_its_last_token():
+    one = runs.untrained("toy_turns", "decoder", data__length=64)
+    evaluator = evaluate.Evaluator(one.run, one.mesh)
+    stop = one.run.decode.stop_ids[0]
+    evaluator._count(np.array([[5, 6, 7], [5, 6, stop], [5, stop, -1]]))
+    assert evaluator.remark().startswith("1 of 3 texts end at decode.max_tokens=")
+    evaluator.cut = 0
+    assert evaluator.remark() == ""

@@ -150,7 +150,8 @@ def main(argv: list[str]) -> int:
     scored: list = []
     if loaded.run.task.metrics:  # a metric that only keeps what is scored
         more.append(lambda _, examples: scored.extend(examples) or {})
-    metrics, said = api.evaluate(loaded, split, more)
+    notes: list[str] = []
+    metrics, said = api.evaluate(loaded, split, more, notes.append)
     row = {"step": loaded.step, "split": split, **metrics}
     signatures = _signatures(scored, metrics)
     if signatures:
@@ -166,4 +167,6 @@ def main(argv: list[str]) -> int:
         print(f"  {name:20} {value:.6g}")
     for name, text in signatures.items():
         print(f"  {name}: {text}")
+    for line in notes:
+        print(f"  {line}")
     return 0

@@ -67,6 +67,7 @@ class Evaluator:
 
     def __init__(self, run: builder.Run, mesh, should_stop=lambda: False):
         self.run, self.mesh, self.should_stop = run, mesh, should_stop
+        self.cut = self.texts = 0  # of the last predictions: ended by max_tokens; all
         recipe = step.Recipe(run.model.apply, run.objective.loss, None, None)
         self._sums = jax.jit(functools.partial(step.eval_step, recipe))
         self._writes = run.objective.writes
@@ -114,6 +115,7 @@ class Evaluator:
         params = decoding.params_of(self.run, params, writes=self._writes)
         tables = self.run.tables
         outputs: dict[int, dict[int, dict]] = collections.defaultdict(dict)
+        self.cut = self.texts = 0
         with jax.set_mesh(self.mesh), parallel.rules():
             for host_batch, batch in self._batches(queries):
                 rows = _to_host(self._predict(params, batch, rng, tables))
@@ -124,10 +126,24 @@ class Evaluator:
                     example, piece = host_batch["example"][i], host_batch["piece"][i]
                     row = {name: array[i] for name, array in rows.items()}
                     outputs[int(example)][int(piece)] = row
+                    self._count(row.get("written", np.zeros((0, 1))))
         return [
             self._answer(outputs[i], example) if i in outputs else None
             for i, example in enumerate(queries.examples)
         ]
+
+    def _count(self, written: np.ndarray) -> None:
+        """Count the texts int[W, N] of a row, and those that no stop id ended."""
+        stops = (-1, *self.run.decode.stop_ids)
+        self.texts += len(written)
+        self.cut += int(np.sum(~np.isin(written[:, -1], stops)))
+
+    def remark(self) -> str:
+        """Return how many of the texts last written were cut; "" where none was."""
+        most = self.run.decode.max_tokens
+        if not self.cut:
+            return ""
+        return f"{self.cut} of {self.texts} texts end at decode.max_tokens={most}"
 
     def _answer(self, pieces: dict, example) -> dict:
         rows = [pieces[k] for k in sorted(pieces)]

@@ -277,8 +277,8 @@ class Trainer:
         rows = self.watch.score(done, state)
         metrics = self.watch.memory.metrics
         self.tracker.write(done, self.split.name, metrics)
-        first = list(metrics.items())[:SHOWN]
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in first)
+        shown = [f"{name} {value:.4f}" for name, value in metrics.items()][:SHOWN]
+        shown = ", ".join(filter(None, [*shown, self.watch.remark]))
         seconds = time.perf_counter() - started
         self.progress.note(f"step {done} {self.split.name}: {shown} ({seconds:.1f} s)")
         if self.chief:

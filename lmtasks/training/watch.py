@@ -45,7 +45,7 @@ class Watch:
         self.evaluator = evaluate.Evaluator(run, mesh, lambda: interrupts.asked)
         self.split = self._split()
         self.best_name = self.config.eval.best or "loss"
-        self.memory = Memory()
+        self.memory, self.remark = Memory(), ""  # said of the last evaluation's texts
 
     def _split(self):
         name = self.config.eval.split
@@ -100,6 +100,7 @@ class Watch:
         params = state.ema if self.config.eval.ema else state.params
         rng = jax.random.key(self.config.seed)
         metrics, said = self.evaluator.score(params, self.split, rng)
+        self.remark = self.evaluator.remark() if said else ""
         rows = samples.make(self.run, self.evaluator, self.split, params, said)
         self.memory.evaluated, self.memory.metrics = done, metrics
         return rows
