@@ -1,5 +1,6 @@
 """A run compiled for hardware that is not here: what is sent, what fits, what is said."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -10,9 +11,11 @@ import types
 import jax
 import pytest
 
+from lmtasks import schema
 from lmtasks.rehearsal import collectives
 from lmtasks.rehearsal import programs
 from lmtasks.rehearsal import report
+from lmtasks.rehearsal import search
 from lmtasks.rehearsal import topology
 
 # Two loops, one whose count XLA knows and one whose condition holds it; on 2 x 4 devices.
@@ -138,6 +141,42 @@ def test_the_compilers_need_is_read_from_its_words():
     said = "RESOURCE_EXHAUSTED: Ran out of memory in hbm. Used 15.95G of 15.75G hbm."
     assert programs.needed(said) == 15.95 * 2**30
     assert programs.needed("nothing of it") != programs.needed("nothing of it")  # nan
+
+
+def _faked(config, where, steps):
+    """A device that fits 4 rows without recomputation, 8 with; less time with tensor."""
+    assert (where, steps) == ("v5e:2x2", ("train",))
+    rows, tensor = config.train.batch_size, config.parallel.tensor
+    assert config.parallel.fsdp * tensor == 4
+    row = _row(rows=rows, bound=rows / tensor, used=0.0)
+    fits = rows <= (8 if config.model.remat == "full" else 4)
+    return {"rows": [dataclasses.asdict(row) | {"fits": fits}]}
+
+
+def test_a_search_climbs_until_it_does_not_fit_and_ranks_what_does(monkeypatch):
+    monkeypatch.setattr(report, "rehearse", _faked)
+    config = schema.load("quickstart")
+    config.train.batch_size, config.model.attention.heads = 4, 4
+    lines = []
+    found = search.search(config, "v5e:2x2", lines.append)
+    tried = [(x["keys"]["parallel.tensor"], x["keys"]["model.remat"], x["row"]["rows"])
+             for x in found]  # fmt: skip
+    assert sorted(tried) == sorted(
+        (tensor, remat, rows)
+        for tensor in (1, 2, 4)
+        for remat in ("full", "dots", "")
+        for rows in ((4, 8, 16) if remat == "full" else (4, 8))
+    )
+    costs = [tensor for tensor, _, _ in tried[:12]]
+    assert costs == sorted(costs, reverse=True) and costs[:4] == [4] * 4
+    assert [x["row"]["fits"] for x in found] == [True] * 12 + [False] * 9
+    assert len(lines) == 21 and sum("does not fit" in text for text in lines) == 9
+    assert "fsdp=1    tensor=4  remat=full  rows=8" in "".join(lines)
+
+
+def test_a_search_needs_devices_of_which_something_is_known():
+    with pytest.raises(ValueError, match="name a TPU topology"):
+        search.search(schema.load("quickstart"), "cpu:4")
 
 
 def _rehearse(tmp_path, where, *flags, env=None):

@@ -12,7 +12,7 @@ from lmtasks.cli import common
 HELP = "compile a run for TPUs that are not here: memory, exchanges, bound of a step"
 USAGE = """
 lmtasks rehearse --config=FILE.py[:ARG] --topology=v5e:16x16 [--steps=train,eval,decode]
-                 [--json=FILE] [--config.KEY=VALUE ...]
+                 [--search] [--json=FILE] [--config.KEY=VALUE ...]
 
 Compiles the steps of a run for a TPU topology, without one, and says for each: bytes a
 device needs against what it has, FLOPs of the products, bytes sent along each axis of
@@ -21,6 +21,7 @@ read for its shapes. Needs libtpu (pip install 'lmtasks[rehearse]'); cpu:8 does 
 
   --topology=NAME:SHAPE  v4:2x2x2, v5e:4x4, v5p:4x4x4, v6e:16x16, or cpu:8
   --steps=NAMES          which programs (default: train,eval,decode)
+  --search               try mesh shapes, model.remat and batch sizes of the train step
   --json=FILE            also write all of it as one line of json at the end of FILE
 
     lmtasks rehearse --config=quickstart --topology=cpu:8
@@ -34,6 +35,7 @@ def main(argv: list[str]) -> int:
     fv = common.flag_values()
     flags.DEFINE_string("topology", None, "what to compile for", flag_values=fv)
     flags.DEFINE_string("steps", "train,eval,decode", "programs", flag_values=fv)
+    flags.DEFINE_bool("search", False, "try settings", flag_values=fv)
     flags.DEFINE_string("json", None, "file", flag_values=fv)
     common.no_more(common.parse(fv, rest, USAGE))
     where = common.required(fv, "topology")
@@ -46,9 +48,31 @@ def main(argv: list[str]) -> int:
                 f"--steps={fv.steps!r}: {step!r} is not one of {', '.join(report.STEPS)}"
             )
     config = common.config_of(spec, overrides)
+    if fv.search:
+        return _search(config, where, fv.json)
     found = report.rehearse(config, where, steps)
     print(report.table(found))
-    if fv.json:
-        with open(pathlib.Path(fv.json), "a") as out:
-            out.write(json.dumps(found) + "\n")
+    _keep(fv.json, [found])
     return 0 if all(row["fits"] for row in found["rows"]) else 1
+
+
+def _search(config, where: str, file: str | None) -> int:
+    """Print every setting as it is done, then the best ones with what to set."""
+    from lmtasks.rehearsal import search
+
+    found = search.search(config, where, lambda text: print(text, flush=True))
+    _keep(file, found)
+    fit = [one for one in found if one["row"]["fits"]]
+    if not fit:
+        print("\nnone fits")
+        return 1
+    keys = fit[0]["keys"].items()
+    print("\nthe least time a row:")
+    print("  " + " ".join(f"--config.{key}={value}" for key, value in keys))
+    return 0
+
+
+def _keep(file: str | None, rows: list[dict]) -> None:
+    if file:
+        with open(pathlib.Path(file), "a") as out:
+            out.writelines(json.dumps(row) + "\n" for row in rows)
