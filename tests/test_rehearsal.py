@@ -140,6 +140,8 @@ def test_the_knob_named_is_that_of_what_is_short(changes, remat, said):
 def test_the_compilers_need_is_read_from_its_words():
     said = "RESOURCE_EXHAUSTED: Ran out of memory in hbm. Used 15.95G of 15.75G hbm."
     assert programs.needed(said) == 15.95 * 2**30
+    said = "required for HLO temporaries (298.12G) exceeds available HBM (15.75G)."
+    assert programs.needed(said) == 298.12 * 2**30
     assert programs.needed("nothing of it") != programs.needed("nothing of it")  # nan
 
 

@@ -132,7 +132,7 @@ def compiled(function, mesh, *args) -> Program:
 
 def needed(said: str) -> float:
     """Return the bytes the compiler says it would need; nan where it does not say."""
-    found = re.search(r"Used ([\d.]+)([KMGT]?) of", said)
+    found = re.search(r"(?:Used |\()([\d.]+)([KMGT]?)(?: of|\) exceeds)", said)
     if not found:
         return math.nan
     return float(found[1]) * 1024 ** " KMGT".index(found[2] or " ")

@@ -21,6 +21,7 @@ _ALONE = {
     "TPU_MIN_LOG_LEVEL": "3",
 }
 _ACCELERATORS = {"v4": "v4-{}", "v5e": "v5litepod-{}", "v5p": "v5p-{}", "v6e": "v6e-{}"}
+_ONE_DEVICE_A_CHIP = {"v4": {"chip_config_name": "megacore"}}
 # Those whose types count cores, two a chip.
 _TWO_CORES = ("v4", "v5p")
 
@@ -74,8 +75,10 @@ def devices_of(text: str) -> list[jax.Device]:
     from jax.experimental import topologies
 
     try:
-        found = topologies.get_topology_desc(platform="tpu", topology_name=text)
-    except (jax.errors.JaxRuntimeError, NotImplementedError, ValueError) as error:
+        found = topologies.get_topology_desc(
+            platform="tpu", topology_name=text, **_ONE_DEVICE_A_CHIP.get(name, {})
+        )
+    except (RuntimeError, NotImplementedError, ValueError) as error:
         said = str(error).strip().splitlines()[0]
-        raise ValueError(f"--topology={text!r}: libtpu has none such: {said}") from None
+        raise ValueError(f"--topology={text!r}: libtpu says: {said}") from None
     return list(found.devices)

@@ -42,7 +42,7 @@ class Links:
     """What bounds a chip besides its products, as the maker publishes it.
 
     Attributes:
-        memory: bytes of its HBM. bandwidth: bytes/s between HBM and chip.
+        memory: bytes of its HBM that XLA gives to a program. bandwidth: bytes/s between HBM and chip.
         out: bytes/s it sends over all its links to other chips of a slice together.
     """
 
@@ -54,10 +54,10 @@ class Links:
 # Name in a topology -> of a chip. `out` is half of the published bidirectional
 # bandwidth: that of one direction.
 LINKS = {
-    "v4": Links(32 * 2**30, 1228e9, 300e9),
-    "v5e": Links(16 * 2**30, 819e9, 200e9),
-    "v5p": Links(95 * 2**30, 2765e9, 600e9),
-    "v6e": Links(32 * 2**30, 1640e9, 400e9),
+    "v4": Links(30.75 * 2**30, 1228e9, 300e9),
+    "v5e": Links(15.75 * 2**30, 819e9, 200e9),
+    "v5p": Links(95.74 * 2**30, 2765e9, 600e9),
+    "v6e": Links(31.25 * 2**30, 1640e9, 400e9),
 }
 
 
