@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import tiny
 
+from lmtasks.decode import methods
+from lmtasks.decode import plan
 from lmtasks.layers import attention
 from lmtasks.layers import slots as held
 from lmtasks.models import cache as caches
 from lmtasks.models import layout
+from lmtasks.objectives import base as objectives
 
 KINDS = ("learned", "sinusoidal", "rotary", "t5", "alibi", "none")
 PLACES = ("pre", "post", "sandwich", "output")
@@ -190,6 +193,34 @@ def test_a_step_reads_no_further_than_the_cache_is_filled(kind, monkeypatch):
     cut = _decode(again, params, prompts, tokens, positions, lengths, 33)
     np.testing.assert_allclose(cut, whole, atol=2e-5)
     assert read >= {5, 9, 17, 33}
+
+
+@pytest.mark.parametrize("architecture", ["decoder", "encoder_decoder"])
+@pytest.mark.parametrize("way", ["beam", "sample"])
+def test_lanes_write_the_same_when_only_filled_slots_are_read(
+    way, architecture, monkeypatch
+):
+    one = tiny.usual(architecture)
+    params = tiny.draw(one)
+    rows = tiny.batch(3, 5, 4, architecture=architecture, sources=[4, 7, 2])
+    lanes = {"beams": 3} if way == "beam" else {"texts": 3, "temperature": 1.0}
+    decode = plan.Decode(method=way, max_tokens=10, stop_ids=(2,), **lanes)
+    start, step = objectives.verbs(one.for_decoding(), params, decode)
+    keys = jax.random.split(jax.random.key(0), 3)
+
+    def written():
+        run = jax.jit(
+            lambda: methods.write(start, step, rows, decode=decode, keys=keys)
+        )
+        return jax.device_get(run())
+
+    whole = written()
+    monkeypatch.setattr(held, "SMALLEST", 5)
+    assert len(held.sizes_of(decode.slots)) == 3
+    cut = written()
+    np.testing.assert_array_equal(cut.tokens, whole.tokens)
+    np.testing.assert_allclose(cut.scores, whole.scores, atol=1e-4)
+    assert (whole.lengths > 5).any()
 
 
 @pytest.mark.parametrize("filled, size", [(1, 5), (5, 5), (6, 9), (17, 17), (18, 33)])
