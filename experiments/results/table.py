@@ -139,6 +139,81 @@ NOTES = {
     "65% are right one by one (with steps): the vote mends most of what the temperature "
     "costs, and greedy decoding stays ahead. One seed of three. The seconds are of "
     "training beside other work.",
+    "summaries": "SciTLDR's abstracts in a sentence, 300 updates of six at one learning "
+    "rate: `spans` starts from the model of span corruption. The start pays in "
+    "perplexity and not in ROUGE: both write one sentence of common words with "
+    "repetitions, far below the abstract's first sentence (`lead`). The two cores did "
+    "other work meanwhile.",
+    "transfer": WRITTEN,
+    "spans": ("perplexity", "accuracy", "loss"),
+    "summaries": SUMMARIES,
+    "sums": REASONING,
+    "questions": REASONING,
+    "instructions": ("perplexity", "accuracy", "loss"),
+    "programs": (
+        "pass@1", "pass@10", "exact_match", "valid_syntax", "equal_results", "loss",
+    ),
+    "slots": (
+        "slot_f1", "slot_precision", "slot_recall", "exact_record", "valid_json", "loss",
+    ),
+}  # fmt: skip
+NOTES = {
+    "multi30k": "English to German from scratch, one SentencePiece vocabulary of 6,000 "
+    "for both; `greedy` is the same model. Beam search is the task's own: four beams, "
+    "GNMT's length penalty of .6. On raw text, "
+    "`nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0`. One run after the "
+    "other on two cores that did some other work meanwhile; the seconds are of training "
+    "(about ten epochs: 3,200 updates of some 1,530 target tokens and 5,400 of 850), a "
+    "pause of the decoder's run left out, or of the evaluation. Which of the two writes "
+    "better is not told by one seed each, and a decoder's smaller batches give it more "
+    "updates.",
+    "adversarial_qa": "484 questions to learn from, 58 to test: one question is 1.7 "
+    "points. Values in percent.",
+    "architectures": "From scratch. SST-2 in the shape of configs/sst2.py (2 layers of "
+    "width 128, three seeds), the others in four layers of width 256; an "
+    "encoder-decoder has as many on each side.",
+    "curve": "Accuracy on the whole test, from the first rows of the training file, "
+    "which is shuffled. `mlm` starts from the masked language model, so does "
+    "`augmented`, with two changed copies of each row (words left out, swapped, filled "
+    "in by that model). One seed, three where all rows are learned from without copies.",
+    "domain": "The masked language model before and after 400 steps on abstracts "
+    "(Cranfield's documents, SciTLDR's sources): `in` is on held-out abstracts, `out` "
+    "on WikiText-2's test. The masked places are the same before and after.",
+    "instructions": "Perplexity of the replies of held-out conversations, before and "
+    "after 300 updates of some 3,000 tokens (LIMA: 829 conversations, Alpaca 799, SGD "
+    "2,175; longer ones are cut at 256 tokens and counted). `stories` is the stories' "
+    "model, 260,000 parameters and 512 pieces; `ours` is `lm-0`, 4.2 million and 4,000 "
+    "pieces: perplexities of different vocabularies do not compare. "
+    "[written.md](written.md) has a conversation with five of them. The two cores did "
+    "other work meanwhile.",
+    "mlm": "WikiText-2 and C4 (about 530,000 words) by a WordPiece vocabulary of 8,000; "
+    "tested on WikiText-2, with 30% of its tokens hidden as in training.",
+    "programs": "MBPP from scratch on its few hundred programs: ten samples of each of the "
+    "250 problems of test, run against their tests in the jail. Nothing passes, an eighth "
+    "is valid Python; the references, scored the same way, pass all (250 of 250).",
+    "questions": "Problems in words from scratch, four layers of width 256: the form of a "
+    "solution is learned, sums are not. Run end to end for the figure alone.",
+    "rte": "Trained on RTE-1 dev, RTE-2 dev and test; tested on RTE-1 test.",
+    "spans": "Span corruption (15%, spans of 3) on WikiText-2 and C4 for 1,000 updates; "
+    "tested on WikiText-2's spans. The packed rows are 99% full. Half of the time the "
+    "two cores did other work.",
+    "science": "The task of the domain: of two sentences of a SciTLDR abstract, which "
+    "does its summary repeat? Sentences are classified one by one; half are right. "
+    "From the masked language model before (`mlm`) and after (`adapted`) the domain's "
+    "text.",
+    "sst2": "`sst2-encoder`, `-decoder` and `-encoder_decoder` are two layers of width "
+    "128 with a tokenizer of their own (`configs/sst2.py`).",
+    "sts": "`sts-scratch` and `-mlm` read both sentences in one row and give a number; "
+    "`sts-embed` reads each alone and gives the cosine of their vectors.",
+    "subjqa": "Electronics and restaurants together; of the questions of test 60% have "
+    "no answer; `tuned` is the threshold of none, best on validation. Records whose "
+    "answer is not in the review are left out (18 of 1,251 in test). Values in percent.",
+    "sums": "Toy stories of numbers (two to four changes), 500 of test; a decoder of four "
+    "layers of width 128 by characters. `toy_sums` answers at once, `toy_steps` writes the "
+    "sums first. `vote`: the commonest answer of eight texts at temperature .7, of which "
+    "65% are right one by one (with steps): the vote mends most of what the temperature "
+    "costs, and greedy decoding stays ahead. One seed of three. The seconds are of "
+    "training beside other work.",
     "summaries": "SciTLDR's abstracts in a sentence, 300 updates of six: `spans` starts "
     "from the model of span corruption, at the lower rate of a start (5e-4 against "
     "1.2e-3), with which it leads until half of the updates and falls behind: what "
