@@ -61,6 +61,15 @@ def test_what_tags_keep_is_the_summary_in_order():
     assert extract.summary(none, example)["text"] == DOCUMENT[2]
 
 
+def test_the_oracle_of_several_summaries_is_that_of_the_one_it_is_most_like():
+    far, near = "A zebra barks.", DOCUMENT[2]
+    assert extract.closest(DOCUMENT, (far, near), 1) == [2]
+    assert extract.closest(DOCUMENT, (near, far), 1) == [2]
+    turns = [examples.Turns((), (far, near), fields={"text": " ".join(DOCUMENT)})]
+    found = extract.baselines([{"text": ""}], turns)
+    assert found["oracle_rouge1"] == 1 > found["lead_rouge1"]
+
+
 def test_labels_are_given_or_those_of_the_oracle():
     example = extractive_summary.example
     text = {"text": " ".join(DOCUMENT), "summary": "Dogs bark."}
