@@ -24,6 +24,7 @@ TASKS = {
     "adversarial_qa": (200, 256, 8, "f1", 0.2),
     "banking77": (700, 128, 16, "accuracy", 0.3),
     "rte": (200, 128, 16, "accuracy", 0.3),
+    "scitldr_sentences": (300, 256, 8, "rouge1", 0.2),
 }
 CLASSES = (300, 128, 16, "accuracy", 0.3)
 
