@@ -60,7 +60,7 @@ def test_a_text_is_cut_unless_a_stop_id_or_nothing_is_its_last_token():
     one = runs.untrained("toy_turns", "decoder", data__length=64)
     evaluator = evaluate.Evaluator(one.run, one.mesh)
     stop = one.run.decode.stop_ids[0]
-    evaluator._count(np.array([[5, 6, 7], [5, 6, stop], [5, stop, -1]]))
+    evaluator._count(np.array([[[5, 6, 7], [5, 6, stop], [5, stop, -1]]]))
     assert evaluator.remark().startswith("1 of 3 texts end at decode.max_tokens=")
     evaluator.cut = 0
     assert evaluator.remark() == ""

@@ -142,25 +142,32 @@ def test_the_compilers_need_is_read_from_its_words():
     assert programs.needed(said) == 15.95 * 2**30
     said = "required for HLO temporaries (298.12G) exceeds available HBM (15.75G)."
     assert programs.needed(said) == 298.12 * 2**30
-    assert programs.needed("nothing of it") != programs.needed("nothing of it")  # nan
+    assert programs.needed("nothing of it") is None
 
 
-def _faked(config, where, steps):
+def _faked(run, read, where, devices, steps):
     """A device that fits 4 rows without recomputation, 8 with; less time with tensor."""
-    assert (where, steps) == ("v5e:2x2", ("train",))
-    rows, tensor = config.train.batch_size, config.parallel.tensor
-    assert config.parallel.fsdp * tensor == 4
-    row = _row(rows=rows, bound=rows / tensor, used=0.0)
-    fits = rows <= (8 if config.model.remat == "full" else 4)
+    assert (where, devices, steps) == ("v5e:2x2", [None] * 4, ("train",))
+    rows, tensor = run.config.train.batch_size, run.parallel.tensor
+    assert run.parallel.sizes(4) == (1, 4 // tensor, 1, tensor)
+    assert run.model.cfg.remat == run.config.model.remat
+    row = _row(rows=rows, bound=rows / tensor, used=None)
+    fits = rows <= (8 if run.model.cfg.remat == "full" else 4)
     return {"rows": [dataclasses.asdict(row) | {"fits": fits}]}
 
 
-def test_a_search_climbs_until_it_does_not_fit_and_ranks_what_does(monkeypatch):
-    monkeypatch.setattr(report, "rehearse", _faked)
+def _searched(monkeypatch, rows, accumulate=1):
+    """Return what a search finds on four such devices, and what it told on the way."""
+    monkeypatch.setattr(report, "of_run", _faked)
+    monkeypatch.setattr(topology, "devices_of", lambda where: [None] * 4)
     config = schema.load("quickstart")
-    config.train.batch_size, config.model.attention.heads = 4, 4
-    lines = []
-    found = search.search(config, "v5e:2x2", lines.append)
+    config.train.batch_size, config.train.accumulate = rows, accumulate
+    told = []
+    return search.search(config, "v5e:2x2", told.append), told
+
+
+def test_a_search_climbs_until_it_does_not_fit_and_ranks_what_does(monkeypatch):
+    found, told = _searched(monkeypatch, 4)
     tried = [(x["keys"]["parallel.tensor"], x["keys"]["model.remat"], x["row"]["rows"])
              for x in found]  # fmt: skip
     assert sorted(tried) == sorted(
@@ -172,8 +179,15 @@ def test_a_search_climbs_until_it_does_not_fit_and_ranks_what_does(monkeypatch):
     costs = [tensor for tensor, _, _ in tried[:12]]
     assert costs == sorted(costs, reverse=True) and costs[:4] == [4] * 4
     assert [x["row"]["fits"] for x in found] == [True] * 12 + [False] * 9
+    lines = [search.line(one) for one in told]
     assert len(lines) == 21 and sum("does not fit" in text for text in lines) == 9
     assert "fsdp=1    tensor=4  remat=full  rows=8" in "".join(lines)
+
+
+def test_a_search_without_rows_for_all_devices_says_so(monkeypatch):
+    monkeypatch.setattr(search, "TENSOR", (1,))
+    with pytest.raises(ValueError, match="over 4 devices and train.accumulate=3"):
+        _searched(monkeypatch, 4, accumulate=3)
 
 
 def test_a_search_needs_devices_of_which_something_is_known():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pathlib
 
 from absl import flags
 
@@ -22,7 +21,7 @@ read for its shapes. Needs libtpu (pip install 'lmtasks[rehearse]'); cpu:8 does 
   --topology=NAME:SHAPE  v4:2x2x2, v5e:4x4, v5p:4x4x4, v6e:16x16, or cpu:8
   --steps=NAMES          which programs (default: train,eval,decode)
   --search               try mesh shapes, model.remat and batch sizes of the train step
-  --json=FILE            also write all of it as one line of json at the end of FILE
+  --json=FILE            also add it to FILE, a line of json for each (setting)
 
     lmtasks rehearse --config=quickstart --topology=cpu:8
     lmtasks rehearse --config=scale:llama3_8b --topology=v5e:16x16
@@ -48,11 +47,13 @@ def main(argv: list[str]) -> int:
                 f"--steps={fv.steps!r}: {step!r} is not one of {', '.join(report.STEPS)}"
             )
     config = common.config_of(spec, overrides)
+    if fv.json:  # an hour of compiling must not end at a folder that is not there
+        open(fv.json, "a").close()
     if fv.search:
         return _search(config, where, fv.json)
     found = report.rehearse(config, where, steps)
     print(report.table(found))
-    _keep(fv.json, [found])
+    _keep(fv.json, found)
     return 0 if all(row["fits"] for row in found["rows"]) else 1
 
 
@@ -60,8 +61,11 @@ def _search(config, where: str, file: str | None) -> int:
     """Print every setting as it is done, then the best ones with what to set."""
     from lmtasks.rehearsal import search
 
-    found = search.search(config, where, lambda text: print(text, flush=True))
-    _keep(file, found)
+    def note(one: dict) -> None:
+        print(search.line(one), flush=True)
+        _keep(file, one)
+
+    found = search.search(config, where, note)
     fit = [one for one in found if one["row"]["fits"]]
     if not fit:
         print("\nnone fits")
@@ -72,7 +76,7 @@ def _search(config, where: str, file: str | None) -> int:
     return 0
 
 
-def _keep(file: str | None, rows: list[dict]) -> None:
+def _keep(file: str | None, row: dict) -> None:
     if file:
-        with open(pathlib.Path(file), "a") as out:
-            out.writelines(json.dumps(row) + "\n" for row in rows)
+        with open(file, "a") as out:
+            out.write(json.dumps(row) + "\n")

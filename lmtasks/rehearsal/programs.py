@@ -32,13 +32,13 @@ class Program:
     Attributes:
         text: the optimized module; "" where it did not fit.
         kept: bytes a device holds before and after a run: state, batch, cache.
-        used: bytes it needs at most, those included.
+        used: bytes it needs at most, those included; None where it is not said.
         seconds: of lowering and compiling. problem: the compiler's words.
     """
 
     text: str
     kept: float
-    used: float
+    used: float | None
     seconds: float
     problem: str = ""
 
@@ -130,11 +130,11 @@ def compiled(function, mesh, *args) -> Program:
     return Program(made.as_text(), memory.argument_size_in_bytes, used, seconds)
 
 
-def needed(said: str) -> float:
-    """Return the bytes the compiler says it would need; nan where it does not say."""
+def needed(said: str) -> float | None:
+    """Return the bytes the compiler says it would need; None where it does not say."""
     found = re.search(r"(?:Used |\()([\d.]+)([KMGT]?)(?: of|\) exceeds)", said)
     if not found:
-        return math.nan
+        return None
     return float(found[1]) * 1024 ** " KMGT".index(found[2] or " ")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from ml_collections import ConfigDict
 
@@ -27,8 +26,8 @@ class Row:
 
     Attributes:
         program: train, eval or decode. rows: of a batch, over all devices.
-        kept, used: bytes a device holds between steps, and at most; `limit` it has, 0 =
-            unknown. fits: whether the compiler found room.
+        kept, used: bytes a device holds between steps, and at most, None where the
+            compiler does not say; `limit` it has, 0 = unknown. fits: whether the compiler found room.
         flops: of the products by formula, all devices together.
         sent: {mesh axes: bytes a device sends in a step}.
         exchanges: of each kind, see collectives.
@@ -42,7 +41,7 @@ class Row:
     program: str
     rows: int
     kept: float
-    used: float
+    used: float | None
     limit: float
     fits: bool
     flops: float
@@ -67,20 +66,30 @@ def rehearse(config: ConfigDict, where: str, steps: tuple[str, ...]) -> dict:
     """
     devices = topology.devices_of(where)
     run = builder.build(config)
-    mesh = parallel.make_mesh(run.parallel, devices)
-    train = run.config.train
+    check(run, devices)
+    return of_run(run, feed.read(run), where, devices, steps)
+
+
+def check(run: builder.Run, devices: list) -> None:
+    """Raise ValueError where the mesh or the batch does not fit so many devices."""
+    mesh, train = parallel.make_mesh(run.parallel, devices), run.config.train
     parallel.check_batch(mesh, train.batch_size, train.accumulate)
-    read = feed.read(run)
+
+
+def of_run(
+    run: builder.Run, read: feed.Feed, where: str, devices: list, steps: tuple[str, ...]
+) -> dict:
+    """Return what `rehearse` does, of a run whose data is read and devices are there."""
+    mesh = parallel.make_mesh(run.parallel, devices)
     if not run.objective.writes:
         steps = tuple(step for step in steps if step != "decode")
     rows = [_row(step, run, mesh, read, topology.parse(where)[0]) for step in steps]
-    count = models.count(workdir.like_params(run.model, mesh))
     return {
         "topology": where,
         "devices": len(devices),
         "chip": devices[0].device_kind,
         "mesh": dict(mesh.shape),
-        "parameters": count,
+        "parameters": models.count(workdir.like_params(run.model, mesh)),
         "rows": [dataclasses.asdict(row) for row in rows],
     }
 
@@ -222,7 +231,8 @@ def _said(row: Row) -> list[str]:
         lines.append("  " + row.problem[:200])
     if row.fits:
         lines.append(f"  products   {row.flops:.3g} FLOPs" + _ms(row.compute))
-        lines.append(f"  memory     {_gib(row.kept)} read" + _ms(row.memory))
+        moved = f"{_gib(row.kept)} read" + " and written" * (row.program == "train")
+        lines.append(f"  memory     {moved}" + _ms(row.memory))
         total = sum(row.sent.values())
         lines.append(f"  sent       {_gib(total)} by each device" + _ms(row.links))
         for one in row.exchanges:
@@ -236,8 +246,8 @@ def _said(row: Row) -> list[str]:
     return lines + ([f"  {row.advice}"] if row.advice else [])
 
 
-def _gib(size: float) -> str:
-    if math.isnan(size):
+def _gib(size: float | None) -> str:
+    if size is None:
         return "unknown"
     if size < 2**27:
         return f"{size / 2**20:.1f} MiB"

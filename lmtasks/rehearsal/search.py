@@ -14,12 +14,14 @@ from lmtasks import builder
 from lmtasks import schema
 from lmtasks.rehearsal import report
 from lmtasks.rehearsal import topology
+from lmtasks.training import feed
+from lmtasks.training import parallel
 
-# Parts of heads and widths that are tried: more than a host's chips is never better.
+# Parts of heads and widths that are tried.
 TENSOR = (1, 2, 4, 8)
 REMAT = ("full", "dots", "")
-# Each more than twice the rows would be another run.
-DOUBLINGS = 3
+# Batch sizes that are tried, each twice the one before.
+SIZES = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,46 +50,64 @@ def settings(config: ConfigDict, devices: int, heads: int) -> Iterator[list[Sett
 
     Rows are train.batch_size and its doublings, where they divide over the devices.
     """
-    most = config.train.batch_size
+    fewest = config.train.batch_size
     for tensor, remat in itertools.product(TENSOR, REMAT):
         if devices % tensor or heads % tensor:
             continue
         fsdp = devices // tensor
         ways = fsdp * config.train.accumulate
-        rows = [most * 2**i for i in range(DOUBLINGS)]
+        rows = [fewest * 2**i for i in range(SIZES)]
         yield [Setting(fsdp, tensor, remat, n) for n in rows if n % ways == 0]
 
 
 def search(
-    config: ConfigDict, where: str, note: Callable[[str], None] = print
+    config: ConfigDict, where: str, note: Callable[[dict], None] = lambda one: None
 ) -> list[dict]:
     """Return [{"keys", "row"}] of the train step for every setting, those that fit
     first, by the least seconds a row takes.
 
-    Where so many rows do not fit, more are not tried.
+    Where so many rows do not fit, more are not tried. The data is read once.
 
     Args:
         config: of a run. where: a TPU topology. note: told of each as it is done.
     """
-    name, shape = topology.parse(where)
-    if name == "cpu":
+    if topology.parse(where)[0] == "cpu":
         raise ValueError(
             f"--search --topology={where}: neither memory nor speed of these devices is "
             "known; name a TPU topology"
         )
-    heads = builder.presets.shape_of(config).attention.heads
-    found = []
-    for ladder in settings(config, math.prod(shape), heads):
+    devices = topology.devices_of(where)
+    run = builder.build(config)
+    read, found = feed.read(run), []
+    for ladder in settings(config, len(devices), run.model.cfg.attention.heads):
         for setting in ladder:
-            one = config.copy_and_resolve_references()
-            for key, value in setting.keys().items():
-                schema.override(one, key, str(value))
-            row = report.rehearse(one, where, ("train",))["rows"][0]
-            found.append({"keys": setting.keys(), "row": row})
-            note(line(found[-1]))
+            made = with_setting(run, setting)
+            row = report.of_run(made, read, where, devices, ("train",))["rows"][0]
+            found.append({"topology": where, "keys": setting.keys(), "row": row})
+            note(found[-1])
             if not row["fits"]:
                 break
+    if not found:
+        raise ValueError(
+            f"train.batch_size={config.train.batch_size} and its doublings do not divide "
+            f"over {len(devices)} devices and train.accumulate="
+            f"{config.train.accumulate}; use a multiple of their product"
+        )
     return sorted(found, key=_cost)
+
+
+def with_setting(run: builder.Run, setting: Setting) -> builder.Run:
+    """Return the run as it would be built with a setting: what is read stays."""
+    config = run.config.copy_and_resolve_references()
+    for key, value in setting.keys().items():
+        schema.override(config, key, str(value))
+    cfg = dataclasses.replace(run.model.cfg, remat=setting.remat)
+    return dataclasses.replace(
+        run,
+        config=config,
+        parallel=schema.typed(parallel.Parallel, config.parallel),
+        model=dataclasses.replace(run.model, cfg=cfg),
+    )
 
 
 def _cost(one: dict) -> float:
@@ -102,7 +122,7 @@ def line(one: dict) -> str:
         f"fsdp={keys['parallel.fsdp']:<4} tensor={keys['parallel.tensor']:<2} "
         f"remat={keys['model.remat'] or 'none':5} rows={row['rows']:<6}"
     )
-    used = f"{row['used'] / 2**30:6.2f} GiB"
+    used = f"{row['used'] / 2**30:6.2f} GiB" if row["used"] else "    unknown"
     if not row["fits"]:
         return f"{said} {used}  does not fit"
     return (

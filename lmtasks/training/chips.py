@@ -42,7 +42,8 @@ class Links:
     """What bounds a chip besides its products, as the maker publishes it.
 
     Attributes:
-        memory: bytes of its HBM that XLA gives to a program. bandwidth: bytes/s between HBM and chip.
+        memory: bytes of its HBM that XLA gives to a program.
+        bandwidth: bytes/s between HBM and chip.
         out: bytes/s it sends over all its links to other chips of a slice together.
     """
 

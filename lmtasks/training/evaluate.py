@@ -122,21 +122,22 @@ class Evaluator:
                 host_batch = _to_host(
                     {k: batch[k] for k in ("valid", "example", "piece")}
                 )
+                if "written" in rows:
+                    self._count(rows["written"][host_batch["valid"] > 0])
                 for i in np.flatnonzero(host_batch["valid"]):
                     example, piece = host_batch["example"][i], host_batch["piece"][i]
                     row = {name: array[i] for name, array in rows.items()}
                     outputs[int(example)][int(piece)] = row
-                    self._count(row.get("written", np.zeros((0, 1))))
         return [
             self._answer(outputs[i], example) if i in outputs else None
             for i, example in enumerate(queries.examples)
         ]
 
     def _count(self, written: np.ndarray) -> None:
-        """Count the texts int[W, N] of a row, and those that no stop id ended."""
-        stops = (-1, *self.run.decode.stop_ids)
-        self.texts += len(written)
-        self.cut += int(np.sum(~np.isin(written[:, -1], stops)))
+        """Count the texts int[B, W, N] of rows, and those that no stop id ended."""
+        ended = np.isin(written[..., -1], (-1, *self.run.decode.stop_ids))
+        self.texts += ended.size
+        self.cut += int(np.sum(~ended))
 
     def remark(self) -> str:
         """Return how many of the texts last written were cut; "" where none was."""
