@@ -156,12 +156,12 @@ def _faked(run, read, where, devices, steps):
     return {"rows": [dataclasses.asdict(row) | {"fits": fits}]}
 
 
-def _searched(monkeypatch, rows, accumulate=1):
+def _searched(monkeypatch, rows, devices=4):
     """Return what a search finds on four such devices, and what it told on the way."""
     monkeypatch.setattr(report, "of_run", _faked)
-    monkeypatch.setattr(topology, "devices_of", lambda where: [None] * 4)
+    monkeypatch.setattr(topology, "devices_of", lambda where: [None] * devices)
     config = schema.load("quickstart")
-    config.train.batch_size, config.train.accumulate = rows, accumulate
+    config.train.batch_size = rows
     told = []
     return search.search(config, "v5e:2x2", told.append), told
 
@@ -186,8 +186,8 @@ def test_a_search_climbs_until_it_does_not_fit_and_ranks_what_does(monkeypatch):
 
 def test_a_search_without_rows_for_all_devices_says_so(monkeypatch):
     monkeypatch.setattr(search, "TENSOR", (1,))
-    with pytest.raises(ValueError, match="over 4 devices and train.accumulate=3"):
-        _searched(monkeypatch, 4, accumulate=3)
+    with pytest.raises(ValueError, match="over 8 devices and train.accumulate=1"):
+        _searched(monkeypatch, 1, devices=8)
 
 
 def test_a_search_needs_devices_of_which_something_is_known():
