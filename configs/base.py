@@ -79,6 +79,7 @@ def training(c: ConfigDict) -> None:
     c.train.batch_size = 32  # rows of a step, over all devices
     c.train.accumulate = 1  # micro-batches of a step
     c.train.ema = 0.0  # decay of the averaged parameters; 0 = off
+    c.train.stuck_after = 1800.0  # seconds without a step that end a run; 0 = never
     c.train.freeze = ()  # regular expressions over parameter paths
 
     c.train.only = ()  # regular expressions too: train nothing but these
@@ -139,7 +140,14 @@ def watching(c: ConfigDict) -> None:
     c.checkpoint.keep_best = 1  # by eval.best
     c.checkpoint.asynchronous = True  # write while training goes on
 
+    c.guard = ConfigDict()
+    c.guard.nan = "stop"  # a loss not finite: stop | skip | rollback
+    c.guard.spike = "ignore"  # a loss that jumps: ignore | stop | skip | rollback
+    c.guard.factor = 6.0  # deviations above the mean of those before: a jump
+    c.guard.window = 128  # of how many losses before
+
     c.parallel = ConfigDict()
+    c.parallel.replica = 1  # as data, over slices joined by the slower network
     c.parallel.data = -1  # devices along each axis; -1 = the rest
     c.parallel.fsdp = 1  # parameters in parts
     c.parallel.sequence = 1  # length in parts

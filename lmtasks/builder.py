@@ -35,6 +35,7 @@ from lmtasks.models import model as models
 from lmtasks.models import soft
 from lmtasks.objectives import base as objectives
 from lmtasks.tasks import base as task_base
+from lmtasks.training import guard as guards
 from lmtasks.training import lora as loras
 from lmtasks.training import optim as optimizers
 from lmtasks.training import parallel
@@ -49,7 +50,7 @@ class Run:
         task, tokenizer, objective, model: the four parts of a cell.
         data: options of the sources. optim, mesh, decode: as named.
         tables: what the run's texts may be. lora: its adapters.
-        parts: the tasks of a mixture; () = the task is one.
+        parts: the tasks of a mixture; () = the task is one. guard: as named.
     """
 
     config: ConfigDict
@@ -64,6 +65,7 @@ class Run:
     tables: constraints.Tables = constraints.Tables()
     lora: loras.Lora = loras.Lora()
     parts: tuple[mixing.Part, ...] = ()
+    guard: guards.Options = guards.Options()
 
 
 def build(config: ConfigDict, folder: str | None = None) -> Run:
@@ -97,6 +99,7 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     decode = decoding.plan_of(config)
     optim = schema.typed(optimizers.Optim, config.optim)
     mesh = schema.typed(parallel.Parallel, config.parallel)
+    guard = schema.typed(guards.Options, config.guard)
     lora, vectors = (
         schema.typed(loras.Lora, config.lora),
         schema.typed(soft.Soft, config.soft),
@@ -124,7 +127,7 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
         decoding.check_size(decode, model.cfg.vocab)
         tables = decoding.tables_of(config, task, decode, objective, tokenizer, model)
     parts = (task, tokenizer, objective, model, options, optim, mesh, decode)
-    return Run(config, *parts, tables, lora, mixed)
+    return Run(config, *parts, tables, lora, mixed, guard)
 
 
 def texts_of(example: kinds.Example, prompt: str, labels=()) -> list[str]:

@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -126,7 +127,7 @@ def environment():
     }
 
 
-def start(*argv, cwd=None, stdin=None):
+def start(*argv, cwd=None, stdin=None, env=None):
     """Start `lmtasks ARGV` as a process."""
     return subprocess.Popen(
         [sys.executable, "-m", "lmtasks", *map(str, argv)],
@@ -134,9 +135,27 @@ def start(*argv, cwd=None, stdin=None):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(),
+        env=env or environment(),
         cwd=cwd,
     )
+
+
+def free_port():
+    """Return a port of this machine that nobody uses."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+def start_hosts(count, *argv, devices=2, timeout=60, port=None, indices=None):
+    """Start `lmtasks ARGV` as `count` processes of one run, `devices` each."""
+    port = port or free_port()
+    env = environment() | {"JAX_NUM_CPU_DEVICES": str(devices)}
+    return [
+        start(*argv, f"--hosts=127.0.0.1:{port},{count},{i}",
+              f"--hosts_timeout={timeout}", env=env)
+        for i in (range(count) if indices is None else indices)
+    ]  # fmt: skip
 
 
 def ended(process, seconds=120):

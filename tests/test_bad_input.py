@@ -1,13 +1,12 @@
 """What a user gets wrong: one line, exit code 2, and nothing half-written."""
 
-import json
 import shutil
 
 import jax
 import pytest
 import runs
 
-from lmtasks.training import loop
+from lmtasks.training import guard
 from lmtasks.training import step as steps
 
 # Overrides of a run that is right otherwise -> what the one line must contain: the key
@@ -449,10 +448,10 @@ def test_a_diverged_loss_stops_the_run_and_keeps_the_last_good_state(
     kept = runs.sha(work)
     argv = runs.classify(data, work, train__steps=8, optim__learning_rate="1e30")
     said = runs.command(capsys, *argv)
-    refused(said, "loss of step", "last good checkpoint is step 4", "nan.json")
+    refused(said, "loss of step", "last good checkpoint is step 4", guard.FILE)
     assert "learning_rate" in said.err
     assert runs.sha(work) == kept and runs.steps(work)[-1] == 4
-    found = json.loads((work / "nan.json").read_text())
+    found = runs.rows(work, guard.FILE)[0]
     assert 4 < found["step"] <= 8
     assert len(found["examples"]) >= 8
     assert set(found["examples"]) <= set(range(24))
@@ -476,13 +475,13 @@ def test_a_poisoned_parameter_stops_the_run_at_once(
 
         return step
 
-    monkeypatch.setattr(loop.steps, "jit_step", poisoned)
+    monkeypatch.setattr(steps, "jit_step", poisoned)
     work = tmp_path / "work"
     said = runs.command(capsys, *runs.classify(data, work, train__steps=6))
-    refused(said, "loss of step 3 is nan", "checkpoint is step 2", "nan.json")
+    refused(said, "loss of step 3 is nan", "checkpoint is step 2", guard.FILE)
     assert runs.steps(work) == [2]
-    assert json.loads((work / "nan.json").read_text())["step"] == 3
-    monkeypatch.setattr(loop.steps, "jit_step", make)
+    assert runs.rows(work, guard.FILE)[0]["step"] == 3
+    monkeypatch.setattr(steps, "jit_step", make)
     assert runs.command(capsys, *runs.classify(data, work, train__steps=6)).code == 0
     assert runs.steps(work)[-1] == 6
     assert all(row["loss"] == row["loss"] for row in runs.rows(work))

@@ -23,8 +23,9 @@ from lmtasks.training import step as steps
 ARCHITECTURES = ("encoder", "decoder", "encoder_decoder")
 
 
-def _mesh(data=1, fsdp=1, sequence=1, tensor=1):
-    return parallel.make_mesh(parallel.Parallel(data, fsdp, sequence, tensor))
+def _mesh(data=1, fsdp=1, sequence=1, tensor=1, replica=1):
+    sizes = (data, fsdp, sequence, tensor)
+    return parallel.make_mesh(parallel.Parallel(*sizes, replica=replica))
 
 
 @pytest.mark.parametrize(
@@ -43,14 +44,16 @@ def test_a_mesh_that_does_not_fit_is_refused_with_a_sentence(axes, said):
 
 
 def test_the_axis_of_minus_one_takes_the_remaining_devices():
-    assert parallel.Parallel().sizes(8) == (8, 1, 1, 1)
-    assert parallel.Parallel(data=2, tensor=-1).sizes(8) == (2, 1, 1, 4)
+    assert parallel.Parallel().sizes(8) == (1, 8, 1, 1, 1)
+    assert parallel.Parallel(data=2, tensor=-1).sizes(8) == (1, 2, 1, 1, 4)
+    assert parallel.Parallel(replica=2).sizes(8) == (2, 4, 1, 1, 1)
     mesh = _mesh(2, 2, 1, 2)
-    assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "sequence": 1, "tensor": 2}
+    sizes = {"data": 2, "fsdp": 2, "sequence": 1, "tensor": 2}
+    assert dict(mesh.shape) == {"replica": 1} | sizes
 
 
 def test_pmap_takes_data_parallelism_alone():
-    with pytest.raises(ValueError, match="set parallel.fsdp"):
+    with pytest.raises(ValueError, match="set parallel.replica, parallel.fsdp"):
         parallel.Parallel(fsdp=2, mode="pmap")
     with pytest.raises(ValueError, match="jit, pmap"):
         parallel.Parallel(mode="pmapp")
@@ -213,7 +216,10 @@ def _sharded_update(architecture, mesh):
     return lowered.as_text(), new, metrics
 
 
-MESHES = ((8, 1, 1, 1), (4, 2, 1, 1), (2, 2, 1, 2), (1, 1, 2, 4), (1, 8, 1, 1))
+MESHES = (
+    (8, 1, 1, 1), (4, 2, 1, 1), (2, 2, 1, 2), (1, 2, 2, 2), (1, 8, 1, 1),
+    (1, 2, 1, 2, 2),
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -268,5 +274,5 @@ def test_activations_are_cut_where_the_rules_say():
         logits = jax.jit(one.apply)(
             jax.device_put(params, _shardings(one, mesh)), batch
         )
-    spec = PartitionSpec(("data", "fsdp"), "sequence", "tensor")
+    spec = PartitionSpec(parallel.ROWS, "sequence", "tensor")
     assert logits.sharding.is_equivalent_to(NamedSharding(mesh, spec), 3)

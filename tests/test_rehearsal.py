@@ -149,7 +149,7 @@ def _faked(run, read, where, devices, steps):
     """A device that fits 4 rows without recomputation, 8 with; less time with tensor."""
     assert (where, devices, steps) == ("v5e:2x2", [None] * 4, ("train",))
     rows, tensor = run.config.train.batch_size, run.parallel.tensor
-    assert run.parallel.sizes(4) == (1, 4 // tensor, 1, tensor)
+    assert run.parallel.sizes(4) == (1, 1, 4 // tensor, 1, tensor)
     assert run.model.cfg.remat == run.config.model.remat
     row = _row(rows=rows, bound=rows / tensor, used=None)
     fits = rows <= (8 if run.model.cfg.remat == "full" else 4)

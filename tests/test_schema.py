@@ -319,6 +319,6 @@ BY_NAME = {"data.files.train", "data.files.validation", "data.files.test"}
 def test_every_key_is_read_somewhere():
     read = attributes()
     # Fields of the typed sections are read through `getattr` over the axes' names.
-    read |= {"data", "fsdp", "sequence", "tensor"}
+    read |= {"replica", "data", "fsdp", "sequence", "tensor"}
     dead = {key for key in KEYS if key.rpartition(".")[2] not in read} - BY_NAME
     assert dead == set()

@@ -7,9 +7,6 @@ import difflib
 from absl import flags
 from ml_collections import ConfigDict
 
-from lmtasks import schema
-from lmtasks.training import workdir
-
 
 def flag_values() -> flags.FlagValues:
     """Return a fresh set of flags, untouched by what libraries define."""
@@ -62,6 +59,9 @@ def split_config(argv: list[str]) -> tuple[str | None, list[tuple[str, str]], li
 
 def config_of(spec: str | None, overrides, folder: str | None = None) -> ConfigDict:
     """Return the config of a file, or of a work directory, with overrides applied."""
+    from lmtasks import schema  # late, as elsewhere here: --help must not wait for jax
+    from lmtasks.training import workdir
+
     if spec is not None:
         config = schema.load(spec)
     else:
@@ -80,6 +80,8 @@ def config_of(spec: str | None, overrides, folder: str | None = None) -> ConfigD
 
 def override(config: ConfigDict, overrides) -> None:
     """Apply [(key, text)] to a config."""
+    from lmtasks import schema
+
     for key, text in overrides:
         schema.override(config, key, text)
 
@@ -124,6 +126,8 @@ def step_of(folder: str, text: str | None) -> int | None:
     if text is None or text == "newest":
         return None
     if text == "best":
+        from lmtasks.training import workdir
+
         return workdir.best(folder)
     if not text.isdigit():
         raise ValueError(f"--step={text!r} takes a saved step, newest or best")

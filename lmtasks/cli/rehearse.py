@@ -18,7 +18,8 @@ device needs against what it has, FLOPs of the products, bytes sent along each a
 the mesh, the least time of a step these allow, and what to turn. The training data is
 read for its shapes. Needs libtpu (pip install 'lmtasks[rehearse]'); cpu:8 does not.
 
-  --topology=NAME:SHAPE  v4:2x2x2, v5e:4x4, v5p:4x4x4, v6e:16x16, or cpu:8
+  --topology=NAME:SHAPE  v4:2x2x2, v5e:4x4, v5p:4x4x4, v6e:16x16, or cpu:8; two slices
+                         are v5e:16x16*2, with --config.parallel.replica=2
   --steps=NAMES          which programs (default: train,eval,decode)
   --search               try mesh shapes, model.remat and batch sizes of the train step
   --json=FILE            also add it to FILE, a line of json for each (setting)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import typing
 from collections.abc import Iterator
 
 import grain
@@ -11,6 +12,14 @@ import numpy as np
 
 from lmtasks.data import features as feats
 from lmtasks.data import pack
+
+
+class Rows(typing.Protocol):
+    """Says which rows of a global batch a process reads."""
+
+    def block(self, batch_size: int, key: str = "") -> slice | np.ndarray:
+        """Return the rows; raise ValueError, naming `key`, where they do not divide."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,14 +115,14 @@ class TrainData:
         rows: padded, packed or streamed rows, or those of several data sets.
         order: which row comes when.
         batch_size: global rows a step. shape: static sizes.
-        host: the block this process reads.
+        host: which rows this process reads: a block, or those of its devices.
     """
 
     rows: pack.PaddedRows | pack.PackedRows | pack.StreamRows
     order: Shuffled | Grouped
     batch_size: int
     shape: pack.Shape
-    host: Host = Host()
+    host: Rows = Host()
 
     def places(self, step: int) -> list[tuple[int, int]]:
         """Return (epoch, row) of each row of the global batch of a step."""
@@ -125,8 +134,8 @@ class TrainData:
         """Return this process's block of the batch of a step."""
         places = self.places(step)
         length, source = self.shape.of([self.rows.size(i) for _, i in places])
-        block = places[self.host.block(self.batch_size)]
-        rows = [self.rows.row(epoch, i) for epoch, i in block]
+        mine = np.arange(self.batch_size)[self.host.block(self.batch_size)]
+        rows = [self.rows.row(*places[j]) for j in mine]
         return pack.stack(rows, length, source, self.shape.gathered)
 
     def example_ids(self, step: int) -> list[int]:
@@ -144,7 +153,7 @@ def eval_batches(
     pieces: feats.Pieces,
     batch_size: int,
     shape: pack.Shape,
-    host: Host = Host(),
+    host: Rows = Host(),
     only: np.ndarray | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
     """Return batches that hold every row once, sorted by length, never packed.

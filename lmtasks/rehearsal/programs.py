@@ -22,8 +22,6 @@ from lmtasks.training import parallel
 from lmtasks.training import step as steps
 from lmtasks.training import workdir
 
-ROWS = ("data", "fsdp")
-
 
 @dataclasses.dataclass(frozen=True)
 class Program:
@@ -96,7 +94,7 @@ def decode_step(run: builder.Run, mesh) -> Program:
 
 def rows_of(wanted: int, mesh) -> int:
     """Return the rows of an evaluation's batch: as wanted, and as many on each device."""
-    ways = math.prod(mesh.shape[axis] for axis in ROWS)
+    ways = parallel.ways(mesh)
     return -(-wanted // ways) * ways
 
 
@@ -163,7 +161,7 @@ def _held(x, mesh) -> NamedSharding:
     """Return how devices hold an array of a cache: rows in parts, heads in parts."""
     if x.ndim == 0:
         return parallel.replicated(mesh)
-    axes = [ROWS]
+    axes = [parallel.ROWS]
     if x.ndim > 2 and x.shape[1] % mesh.shape["tensor"] == 0:
         axes.append("tensor")
     return NamedSharding(mesh, PartitionSpec(*axes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from ml_collections import ConfigDict
 
@@ -173,8 +174,26 @@ def _times(step, made, done: float, sent: dict, links, mesh, dtype) -> dict[str,
     return {
         "compute": done / peak,
         "memory": made.kept * (2 if step == "train" else 1) / links.bandwidth,
-        "links": sum(sent.values()) / links.out,
+        "links": _sending(sent, links, mesh),
     }
+
+
+def _sending(sent: dict, links: chips.Links, mesh) -> float:
+    """Return the least seconds of sending {axes: bytes}.
+
+    Where slices exchange, each device of a slice sends its own part of what the slice
+    has reduced by then, over the slower network, besides what goes within the slice.
+    """
+    slices = len({getattr(d, "slice_index", 0) for d in mesh.devices.flat})
+    seconds = 0.0
+    for axes, size in sent.items():
+        inner = math.prod(mesh.shape[a] for a in axes.split("+") if a != "replica")
+        far = slices > 1 and "replica" in axes.split("+")
+        if not far or inner > 1:
+            seconds += size / links.out
+        if far and links.between:
+            seconds += size / inner / links.between
+    return seconds
 
 
 def advice(row: Row, run: builder.Run) -> str:

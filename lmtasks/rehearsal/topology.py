@@ -26,13 +26,15 @@ _ONE_DEVICE_A_CHIP = {"v4": {"chip_config_name": "megacore"}}
 _TWO_CORES = ("v4", "v5p")
 
 
-def parse(text: str) -> tuple[str, tuple[int, ...]]:
-    """Return (name, shape) of a topology such as v5e:16x16, v5p:4x4x4 or cpu:8.
+def parse(text: str) -> tuple[str, tuple[int, ...], int]:
+    """Return (name, shape, slices) of a topology: v5e:16x16, v5p:4x4x4, cpu:8, or two
+    slices, v5e:16x16*2.
 
     Raises:
         ValueError: no such name, or no such shape.
     """
     name, _, shape = text.partition(":")
+    shape, star, count = shape.partition("*")
     if name not in NAMES:
         raise ValueError(
             f"--topology={text!r}: there are {', '.join(NAMES)}, each with its shape: "
@@ -46,7 +48,12 @@ def parse(text: str) -> tuple[str, tuple[int, ...]]:
             f"--topology={text!r}: a shape of {name} is {flat} number(s) of chips, such "
             f"as {name}:{example}"
         )
-    return name, tuple(map(int, sizes))
+    if star and (name == "cpu" or not re.fullmatch(r"[1-9]\d*", count)):
+        raise ValueError(
+            f"--topology={text!r}: several slices are SHAPE*COUNT of a TPU, such as "
+            "v5e:16x16*2"
+        )
+    return name, tuple(map(int, sizes)), int(count or 1)
 
 
 def devices_of(text: str) -> list[jax.Device]:
@@ -57,7 +64,7 @@ def devices_of(text: str) -> list[jax.Device]:
     Raises:
         ValueError: a topology that is none, or libtpu is not installed.
     """
-    name, shape = parse(text)
+    name, shape, slices = parse(text)
     jax.config.update("jax_platforms", "cpu")
     if name == "cpu":
         jax.config.update("jax_num_cpu_devices", math.prod(shape))
@@ -76,7 +83,10 @@ def devices_of(text: str) -> list[jax.Device]:
 
     try:
         found = topologies.get_topology_desc(
-            platform="tpu", topology_name=text, **_ONE_DEVICE_A_CHIP.get(name, {})
+            platform="tpu",
+            topology_name=text.partition("*")[0],
+            **_ONE_DEVICE_A_CHIP.get(name, {}),
+            **({"num_slices": slices} if slices > 1 else {}),
         )
     except (RuntimeError, NotImplementedError, ValueError) as error:
         said = str(error).strip().splitlines()[0]

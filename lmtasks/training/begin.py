@@ -9,6 +9,7 @@ from lmtasks import builder
 from lmtasks.hf import reading
 from lmtasks.models import model as models
 from lmtasks.training import feed
+from lmtasks.training import hosts
 from lmtasks.training import imports
 from lmtasks.training import lora as loras
 from lmtasks.training import masks
@@ -34,6 +35,24 @@ def recipe_of(run: builder.Run, mesh) -> steps.Recipe:
         accumulate=train.accumulate,
         ema=train.ema,
         whole_batch=run.objective.whole_batch,
+    )
+
+
+def check_alike(run: builder.Run, path, fingerprint: str) -> None:
+    """Raise ValueError, on all processes, where these are not of one run.
+
+    Args:
+        run: of this process. path: its work directory. fingerprint: of its data.
+    """
+    hosts.check_shared(path)
+    hosts.check_same(
+        {
+            "config": run.config.to_dict(),
+            "versions": workdir.versions(),
+            "tokenizer": run.tokenizer.fingerprint,
+            "data": fingerprint,
+            "devices": jax.local_device_count(),
+        }
     )
 
 

@@ -45,20 +45,23 @@ class Links:
         memory: bytes of its HBM that XLA gives to a program.
         bandwidth: bytes/s between HBM and chip.
         out: bytes/s it sends over all its links to other chips of a slice together.
+        between: bytes/s it sends to other slices: its share of the network of the data
+            center; 0 = not known.
     """
 
     memory: float
     bandwidth: float
     out: float
+    between: float = 0.0
 
 
 # Name in a topology -> of a chip. `out` is half of the published bidirectional
 # bandwidth: that of one direction.
 LINKS = {
     "v4": Links(30.75 * 2**30, 1228e9, 300e9),
-    "v5e": Links(15.75 * 2**30, 819e9, 200e9),
-    "v5p": Links(95.74 * 2**30, 2765e9, 600e9),
-    "v6e": Links(31.25 * 2**30, 1640e9, 400e9),
+    "v5e": Links(15.75 * 2**30, 819e9, 200e9, 3.125e9),
+    "v5p": Links(95.74 * 2**30, 2765e9, 600e9, 6.25e9),
+    "v6e": Links(31.25 * 2**30, 1640e9, 400e9, 12.5e9),
 }
 
 

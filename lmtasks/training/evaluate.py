@@ -91,8 +91,8 @@ class Evaluator:
         )
 
     def _batches(self, pieces: features.Pieces, only=None):
-        host = pipeline.Host(jax.process_index(), jax.process_count())
-        ways = self.mesh.shape["data"] * self.mesh.shape["fsdp"]
+        host = parallel.Rows(self.mesh)
+        ways = parallel.ways(self.mesh)
         rows = -(-self.run.config.eval.batch_size // ways) * ways
         sharding = parallel.batch_sharding(self.mesh)
         shape = self._shape(pieces)

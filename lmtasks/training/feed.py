@@ -6,6 +6,7 @@ import dataclasses
 import functools
 
 import jax
+import numpy as np
 
 from lmtasks import builder
 from lmtasks import mixing
@@ -38,16 +39,20 @@ class Feed:
         summary: one line about the split and how it is laid out.
         fingerprint: of data, tokenizer, features and plan; resuming checks it.
         flops_per_slot: training FLOPs per slot of a full row (see models.flops).
+        parts: of a batch as large as what this process reads of it.
     """
 
     train: pipeline.TrainData
     summary: str
     fingerprint: str
     flops_per_slot: float
+    parts: int = 1
 
 
-def read(run: builder.Run) -> Feed:
-    """Return the training data of a run."""
+def read(run: builder.Run, host: pipeline.Rows | None = None) -> Feed:
+    """Return the training data of a run, for a process that reads some rows of each
+    batch; all of them unless `host` says which.
+    """
     c = run.config
     if run.parts:
         rows, order, summary = _mixed(run)
@@ -57,12 +62,12 @@ def read(run: builder.Run) -> Feed:
         order = _order(run, rows)
         epochs = c.train.steps * c.train.batch_size / len(rows)
         summary += f", {len(rows)} rows, {c.train.steps} steps = {epochs:.2f} epochs"
-    host = pipeline.Host(jax.process_index(), jax.process_count())
-    host.block(c.train.batch_size)
+    size, host = c.train.batch_size, host or pipeline.Host()
+    parts = size // len(np.arange(size)[host.block(size)])
     shape = _shape(run, rows)
     data = pipeline.TrainData(rows, order, c.train.batch_size, shape, host)
     mark = features.fingerprint(rows.fingerprint, c.train.batch_size, c.seed)
-    return Feed(data, summary, mark, _flops_per_slot(run, shape))
+    return Feed(data, summary, mark, _flops_per_slot(run, shape), parts)
 
 
 def _laid_out(run: builder.Run, records, example_of):

@@ -9,16 +9,19 @@ import math
 import jax
 import numpy as np
 from flax import linen as nn
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType
 from jax.sharding import Mesh
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec
 
-AXES = ("data", "fsdp", "sequence", "tensor")
+AXES = ("replica", "data", "fsdp", "sequence", "tensor")
+# Those along which devices have rows of their own.
+ROWS = ("replica", "data", "fsdp")
 
 # Logical name of an array dim -> mesh axes. Every name in use must stand here.
 RULES = (
-    ("batch", ("data", "fsdp")),
+    ("batch", ROWS),
     ("length", "sequence"),
     ("act_embed", None),
     ("act_vocab", "tensor"),
@@ -43,7 +46,8 @@ class Parallel:
     """The mesh as numbers of devices along each axis; one axis may be -1, the rest.
 
     Attributes:
-        data: replicas, each with its part of the batch.
+        replica: as data, over slices that the data-center network joins: as many as
+            there are slices, or a multiple. data: the same within a slice.
         fsdp: parts of parameters and optimizer state, gathered when used.
         sequence: parts of the length. tensor: parts of heads and hidden widths.
         mode: "jit" | "pmap" (data parallel only).
@@ -54,18 +58,21 @@ class Parallel:
     sequence: int = 1
     tensor: int = 1
     mode: str = "jit"
+    replica: int = 1
 
     def __post_init__(self):
         if self.mode not in ("jit", "pmap"):
             raise ValueError(f"parallel.mode={self.mode!r} is not one of jit, pmap")
-        if self.mode == "pmap" and (self.fsdp, self.sequence, self.tensor) != (1, 1, 1):
+        cut = (self.replica, self.fsdp, self.sequence, self.tensor)
+        if self.mode == "pmap" and cut != (1, 1, 1, 1):
             raise ValueError(
                 "parallel.mode='pmap' is replicated data parallelism: set "
-                "parallel.fsdp, parallel.sequence and parallel.tensor to 1"
+                "parallel.replica, parallel.fsdp, parallel.sequence and "
+                "parallel.tensor to 1"
             )
 
     def sizes(self, devices: int) -> tuple[int, ...]:
-        """Return the four axis sizes for so many devices."""
+        """Return the sizes of AXES for so many devices."""
         sizes = [getattr(self, axis) for axis in AXES]
         shape = ", ".join(f"{a}={n}" for a, n in zip(AXES, sizes, strict=True))
         if sizes.count(-1) > 1 or any(n < 1 and n != -1 for n in sizes):
@@ -84,11 +91,23 @@ class Parallel:
 
 
 def make_mesh(parallel: Parallel, devices=None) -> Mesh:
-    """Return the mesh (data, fsdp, sequence, tensor) over the devices."""
+    """Return the mesh of AXES over the devices; replicas lie on slices of their own."""
     devices = jax.devices() if devices is None else devices
     sizes = parallel.sizes(len(devices))
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    if sizes[0] % slices:
+        raise ValueError(
+            f"parallel.replica={sizes[0]}: the devices are of {slices} slices, so it "
+            f"must be {slices} or a multiple"
+        )
     # Explicit axes, jax's default, do not work with linen's logical constraints.
     auto = (AxisType.Auto,) * len(AXES)
+    if slices > 1:
+        ones = (1,) * (len(AXES) - 1)
+        grid = mesh_utils.create_hybrid_device_mesh(
+            (sizes[0] // slices, *sizes[1:]), (slices, *ones), devices
+        )
+        return Mesh(grid, AXES, axis_types=auto)
     return jax.make_mesh(sizes, AXES, axis_types=auto, devices=devices)
 
 
@@ -159,26 +178,74 @@ def like_params(mesh: Mesh, shardings, tree):
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Return the sharding of every batch array: rows over data and fsdp."""
-    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+    """Return the sharding of every batch array: rows over replica, data and fsdp."""
+    return NamedSharding(mesh, PartitionSpec(ROWS))
+
+
+def ways(mesh: Mesh) -> int:
+    """Return how many parts the rows of a batch are cut into."""
+    return _size(mesh, ROWS)
 
 
 def check_batch(mesh: Mesh, batch_size: int, accumulate: int) -> None:
     """Raise ValueError unless rows divide over devices and accumulation."""
-    ways = mesh.shape["data"] * mesh.shape["fsdp"] * accumulate
-    if batch_size % ways:
+    check_rows(batch_size, ways(mesh) * accumulate, accumulate)
+
+
+def check_rows(batch_size: int, parts: int, accumulate: int) -> None:
+    """Raise ValueError unless rows divide into so many parts, accumulation included."""
+    if batch_size % parts:
         raise ValueError(
-            f"train.batch_size={batch_size} is not divisible by {ways} (data-parallel "
-            f"devices times train.accumulate={accumulate}); use a multiple of {ways}"
+            f"train.batch_size={batch_size} is not divisible by {parts} (data-parallel "
+            f"devices times train.accumulate={accumulate}); use a multiple of {parts}"
         )
 
 
 def put(batch, sharding: NamedSharding):
-    """Return the host-local batch as global arrays."""
-    return {
-        k: jax.make_array_from_process_local_data(sharding, np.asarray(v))
-        for k, v in batch.items()
-    }
+    """Return this process's rows of a batch (see `Rows`) as global arrays."""
+    parts, mine = _parts(sharding)
+
+    def placed(x):
+        x = np.asarray(x)
+        size = len(x) // len(mine)  # rows of one part
+        starts = {part * size: i * size for i, part in enumerate(mine)}
+
+        def rows(index):
+            at = starts[index[0].start or 0]
+            return x[at : at + size]
+
+        shape = (size * parts, *x.shape[1:])
+        return jax.make_array_from_callback(shape, sharding, rows)
+
+    return {name: placed(x) for name, x in batch.items()}
+
+
+def _parts(sharding: NamedSharding) -> tuple[int, list[int]]:
+    """Return (parts that rows are cut into, those that lie on this process's devices)."""
+    parts = ways(sharding.mesh)
+    here = sharding.addressable_devices_indices_map((parts,)).values()
+    return parts, sorted({index[0].start or 0 for index in here})
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """The rows of a global batch that this process reads: those of its devices.
+
+    Where the devices of one part of the rows are of several processes, each of these
+    reads them.
+    """
+
+    mesh: Mesh
+
+    def block(self, batch_size: int, key: str = "train.batch_size") -> np.ndarray:
+        """Return the numbers of the rows, rising; `key` is of the batch's size."""
+        parts, mine = _parts(batch_sharding(self.mesh))
+        if batch_size % parts:
+            raise ValueError(
+                f"{key}={batch_size} is not divisible by the {parts} data-parallel "
+                f"devices; use a multiple of {parts}"
+            )
+        return np.arange(batch_size).reshape(parts, -1)[mine].reshape(-1)
 
 
 def rules():

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import os
+import pathlib
+import re
 import signal
 import threading
 import time
 import typing
 
 import jax
+from jax.experimental import multihost_utils
 
 
 def enable_compile_cache() -> str:
@@ -42,24 +45,78 @@ def keep_memory() -> None:
 
 
 class Interrupts:
-    """SIGTERM and SIGINT ask the run to stop after the step it is in."""
+    """SIGTERM and SIGINT ask the run to stop after the step it is in.
+
+    Of several processes one that is asked is enough: all stop at the same look.
+    """
 
     def __init__(self):
-        self.asked = False
+        self._asked, self._looks = False, 0
+        self._many = jax.process_count() > 1
         self._old: dict = {}
 
     def __enter__(self) -> typing.Self:
+        # Among many, SIGTERM stays with jax's runtime, which tells the others.
+        numbers = (signal.SIGINT,) if self._many else (signal.SIGTERM, signal.SIGINT)
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
+            for number in numbers:
                 self._old[number] = signal.signal(number, self._ask)
         return self
 
     def _ask(self, number, frame):
-        self.asked = True
+        if self._many:
+            signal.raise_signal(signal.SIGTERM)
+        self._asked = True
+
+    def asked(self) -> bool:
+        """Return whether to stop now; every process must look as often."""
+        if self._many:
+            self._looks += 1
+            self._asked = multihost_utils.reached_preemption_sync_point(self._looks)
+            self._many = not self._asked  # once is for good
+        return self._asked
 
     def __exit__(self, *error):
         for number, handler in self._old.items():
             signal.signal(number, handler)
+
+
+def steps_of(text: str) -> range:
+    """Return the steps that --profile=A:B names, or raise ValueError."""
+    found = re.fullmatch(r"(\d+):(\d+)", text)
+    if not found or not 0 < int(found[1]) < int(found[2]):
+        raise ValueError(
+            f"--profile={text!r} takes A:B, the first step to trace and the first that "
+            "is not, such as 10:15"
+        )
+    return range(int(found[1]), int(found[2]))
+
+
+class Profile:
+    """Traces some steps into a folder that TensorBoard and Perfetto read."""
+
+    def __init__(self, steps: range | None, folder: pathlib.Path):
+        self._steps, self._folder, self._on = steps or range(0), folder, False
+
+    def before(self, step: int) -> None:
+        """Begin the trace, where this step is the first that was asked for."""
+        if not self._on and step in self._steps:
+            jax.profiler.start_trace(str(self._folder))
+            self._on = True
+
+    def after(self, step: int, result) -> str:
+        """End the trace behind its last step; return what to say of it, or ""."""
+        if not self._on or step + 1 in self._steps:
+            return ""
+        jax.block_until_ready(result)
+        self.close()
+        return f"steps {self._steps.start} to {step} are traced in {self._folder}"
+
+    def close(self) -> None:
+        """End the trace if one is on."""
+        if self._on:
+            jax.profiler.stop_trace()
+            self._on = False
 
 
 class Clock:

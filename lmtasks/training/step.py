@@ -118,15 +118,20 @@ def _grads(recipe: Recipe, trainable, frozen, batch: Batch, rng: Array):
 
 
 def train_step(
-    recipe: Recipe, state: TrainState, batch: Batch
+    recipe: Recipe, state: TrainState, batch: Batch, limit: Array | None = None
 ) -> tuple[TrainState, dict[str, Array]]:
     """Return the state after one update and its float32[] metrics.
 
     The only division of the house: gradients and sums by the weight of the whole
     batch, so that padding, packing, accumulation and sharding change nothing.
 
+    With a `limit`, float32[], a step whose loss is above it, or whose loss or gradient
+    is not finite, changes nothing but the step's number: the optimizer's own count
+    stays too.
+
     Returns:
-        (state, {"loss", "accuracy", ..., "grad_norm", "learning_rate", "weight"}).
+        (state, {"loss", "accuracy", ..., "grad_norm", "learning_rate", "weight"}), and
+        with a limit "skipped", 1 or 0.
     """
     rng = jax.random.fold_in(state.rng, state.step)
     if recipe.axis is not None:
@@ -152,7 +157,22 @@ def train_step(
         "weight": weight,
     }
     new = TrainState(state.step + 1, params, opt_state, ema, state.rng)
+    if limit is not None:
+        new, metrics["skipped"] = _unless_bad(state, new, metrics, limit)
     return new, metrics
+
+
+def _unless_bad(old: TrainState, new: TrainState, metrics: dict, limit: Array):
+    """Return (the new state, or the old one where the step is bad; 1 if it is)."""
+    good = jnp.isfinite(metrics["loss"] + metrics["grad_norm"])
+    good = good & (metrics["loss"] <= limit)
+    kept = jax.tree.map(
+        lambda a, b: jnp.where(good, a, b),
+        (new.params, new.opt_state, new.ema),
+        (old.params, old.opt_state, old.ema),
+    )
+    state = TrainState(new.step, *kept, new.rng)
+    return state, 1 - good.astype(jnp.float32)
 
 
 def eval_step(recipe: Recipe, params: Params, batch: Batch) -> dict:
@@ -162,7 +182,7 @@ def eval_step(recipe: Recipe, params: Params, batch: Batch) -> dict:
 
 
 def jit_step(recipe: Recipe):
-    """Return the compiled train step (state, batch) -> (state, metrics)."""
+    """Return the compiled train step (state, batch[, limit]) -> (state, metrics)."""
     return jax.jit(functools.partial(train_step, recipe), donate_argnums=0)
 
 
@@ -175,14 +195,14 @@ def pmap_step(recipe: Recipe):
     mapped = jax.pmap(
         functools.partial(train_step, recipe),
         axis_name="batch",
-        in_axes=(None, 0),
+        in_axes=(None, 0, None),
         out_axes=None,
         donate_argnums=0,
     )
     ways = jax.local_device_count()
 
-    def run(state, batch):
+    def run(state, batch, limit=None):
         parts = {k: v.reshape(ways, -1, *v.shape[1:]) for k, v in batch.items()}
-        return mapped(state, parts)
+        return mapped(state, parts, limit)
 
     return run

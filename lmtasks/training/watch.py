@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 
 import jax
 
@@ -11,6 +12,7 @@ from lmtasks import builder
 from lmtasks import schema
 from lmtasks.training import evaluate
 from lmtasks.training import feed
+from lmtasks.training import hosts
 from lmtasks.training import samples
 from lmtasks.training import workdir
 
@@ -40,9 +42,9 @@ class Watch:
         memory: see Memory.
     """
 
-    def __init__(self, run: builder.Run, mesh, interrupts):
+    def __init__(self, run: builder.Run, mesh, asked: Callable[[], bool]):
         self.run, self.mesh, self.config = run, mesh, run.config
-        self.evaluator = evaluate.Evaluator(run, mesh, lambda: interrupts.asked)
+        self.evaluator = evaluate.Evaluator(run, mesh, asked)
         self.split = self._split()
         self.best_name = self.config.eval.best or "loss"
         self.memory, self.remark = Memory(), ""  # said of the last evaluation's texts
@@ -102,7 +104,8 @@ class Watch:
         metrics, said = self.evaluator.score(params, self.split, rng)
         self.remark = self.evaluator.remark() if said else ""
         rows = samples.make(self.run, self.evaluator, self.split, params, said)
-        self.memory.evaluated, self.memory.metrics = done, metrics
+        # What decides is one process's: programs that were run may differ in time.
+        self.memory.evaluated, self.memory.metrics = done, hosts.agree(metrics)
         return rows
 
     def judge(self) -> bool:

@@ -1,0 +1,283 @@
+"""Several processes as one run, on this machine, by gloo."""
+
+import json
+import math
+import os
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+import runs
+
+from lmtasks.data import pipeline
+from lmtasks.training import hosts
+from lmtasks.training import parallel
+from lmtasks.training import supervise
+
+LONG = {"train__steps": 12, "checkpoint__every": 3, "eval__every": 6}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return runs.data(tmp_path_factory.mktemp("hosts") / "data", train=40)
+
+
+@pytest.fixture(scope="module")
+def arguments(data):
+    return lambda work, **changes: runs.classify(data, work, **(LONG | changes))
+
+
+def all_ended(processes):
+    return [runs.ended(process) for process in processes]
+
+
+def good(processes):
+    """Return what processes said that must all succeed."""
+    said = all_ended(processes)
+    assert [one.code for one in said] == [0] * len(said), "\n".join(
+        one.err for one in said
+    )
+    return said
+
+
+def seen(work):
+    """Return the last step of metrics.jsonl, 0 for none."""
+    path = work / "metrics.jsonl"
+    found = [0]
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            found.append(json.loads(line)["step"])
+        except ValueError:
+            continue
+    return max(found)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "localhost:1", "h:1,2", "h:1,2,2", "h,2,0", "h:x,2,0", "h:1,2,-1"]
+)
+def test_hosts_that_are_none_are_refused(text, capsys, tmp_path):
+    said = runs.command(
+        capsys,
+        "train",
+        "--config=quickstart",
+        f"--workdir={tmp_path}",
+        f"--hosts={text}",
+    )
+    assert said.code == 2 and "HOST:PORT,COUNT,INDEX" in said.err
+
+
+def test_hosts_are_read():
+    assert supervise.parse("10.0.0.1:12,4,3", 5) == supervise.Hosts(
+        "10.0.0.1:12", 4, 3, 5
+    )
+    assert supervise.parse("auto") == supervise.Hosts()
+
+
+@pytest.mark.parametrize("axes", [(8, 1, 1, 1), (2, 2, 1, 2), (1, 2, 2, 2)])
+def test_rows_go_to_the_devices_that_hold_them(axes):
+    mesh = parallel.make_mesh(parallel.Parallel(*axes))
+    batch = {"tokens": np.arange(48).reshape(16, 3), "valid": np.arange(16.0)}
+    rows = parallel.Rows(mesh).block(16)
+    np.testing.assert_array_equal(rows, np.arange(16))
+    placed = parallel.put(batch, parallel.batch_sharding(mesh))
+    for name, x in batch.items():
+        np.testing.assert_array_equal(placed[name], x)
+        assert placed[name].dtype == jax.dtypes.canonicalize_dtype(x.dtype)
+        for shard in placed[name].addressable_shards:
+            np.testing.assert_array_equal(shard.data, x[shard.index])
+    with pytest.raises(ValueError, match=r"eval\.batch_size=3 is not divisible by"):
+        parallel.Rows(mesh).block(3, "eval.batch_size")
+
+
+def test_one_process_agrees_with_itself():
+    assert hosts.agree({"a": math.inf}) == {"a": math.inf}
+    assert hosts.by_chief(lambda: 7) == 7
+    hosts.check_same({"a": 1})
+    np.testing.assert_array_equal(
+        np.arange(8)[pipeline.Host(1, 2).block(8)], [4, 5, 6, 7]
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "lines", "said"),
+    [
+        (-9, [], "process 1 of 2 was killed"),
+        (-11, ["thing", ""], "ended with signal 11; it last said: thing"),
+    ],
+)
+def test_an_end_is_explained(code, lines, said):
+    where = supervise.Hosts("h:1", 2, 1, 10)
+    assert said in supervise.explained(code, lines, where)
+
+
+# Real processes.
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, arguments):
+    """The undisturbed run of two processes of two devices each."""
+    work = tmp_path_factory.mktemp("whole") / "work"
+    said = good(runs.start_hosts(2, *arguments(work)))
+    assert "step 12/12" in said[0].out and "mesh 1x4x1x1x1" in said[0].out
+    # gloo itself says who is connected.
+    lines = said[1].out.splitlines()
+    assert [line for line in lines if not line.startswith("[Gloo]")] == []
+    return work
+
+
+def losses(work, split="train"):
+    return [row["loss"] for row in runs.rows(work) if row["split"] == split]
+
+
+def alone(argv, devices):
+    """Run a command as one process, which must succeed."""
+    env = runs.environment() | {"JAX_NUM_CPU_DEVICES": str(devices)}
+    said = runs.ended(runs.start(*argv, env=env))
+    assert said.code == 0, said.err
+
+
+@pytest.mark.process
+def test_two_processes_learn_what_one_does(whole, arguments, tmp_path):
+    work = tmp_path / "work"
+    alone(arguments(work), 4)
+    for split in ("train", "validation"):
+        np.testing.assert_allclose(losses(whole, split), losses(work, split), rtol=1e-5)
+    samples = [runs.rows(w, "samples.jsonl") for w in (whole, work)]
+    assert samples[0] == samples[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("axes", [(1, 4, 1), (2, 1, 2), (1, 2, 2)])
+def test_processes_write_the_texts_that_one_writes(axes, tmp_path):
+    """Parameters in parts over both processes; heads in parts within each."""
+    for split, count in (("train", 40), ("validation", 10)):
+        rows = [{"source": f"say {i}", "target": f"so {i}"} for i in range(count)]
+        runs.write_jsonl(tmp_path / f"{split}.jsonl", rows)
+    sizes = dict(zip(("data", "fsdp", "tensor"), axes, strict=True))
+    changes = {f"parallel__{axis}": size for axis, size in sizes.items()}
+    changes |= {"data__dir": tmp_path, "tokenizer__kind": "byte"} | LONG
+    argv = ["train", "--config=own:seq2seq,decoder", *runs.settings(**changes)]
+    many, one = tmp_path / "many", tmp_path / "one"
+    good(runs.start_hosts(2, *argv, f"--workdir={many}"))
+    alone([*argv, f"--workdir={one}"], 4)
+    for split in ("train", "validation"):
+        np.testing.assert_allclose(losses(many, split), losses(one, split), rtol=1e-5)
+    assert runs.rows(many, "samples.jsonl") == runs.rows(one, "samples.jsonl")
+
+
+@pytest.mark.process
+def test_a_killed_process_ends_the_others_and_all_resume_exactly(
+    whole, arguments, tmp_path
+):
+    work = tmp_path / "work"
+    processes = runs.start_hosts(2, *arguments(work, train__steps=12))
+    assert runs.until(processes[0], lambda: seen(work) >= 4)
+    killed = children(processes[1])
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    begun = time.monotonic()
+    said = all_ended(processes)
+    assert time.monotonic() - begun < 45
+    assert killed and [one.code for one in said] == [1, 1]
+    assert "another process is gone" in said[0].err and "Traceback" not in said[0].err
+    assert "was killed" in said[1].err
+    assert runs.steps(work) or seen(work) < 6
+    said = good(runs.start_hosts(2, *arguments(work)))
+    assert runs.numbers(work) == runs.numbers(whole)
+    assert runs.sha(work) == runs.sha(whole)
+
+
+def children(process):
+    """Return the processes that a process has started."""
+    path = f"/proc/{process.pid}/task/{process.pid}/children"
+    with open(path) as found:
+        return [int(pid) for pid in found.read().split()]
+
+
+@pytest.mark.process
+def test_a_signal_to_one_process_stops_all_at_one_step(whole, arguments, tmp_path):
+    work = tmp_path / "work"
+    processes = runs.start_hosts(2, *arguments(work))
+    assert runs.until(processes[0], lambda: seen(work) >= 2)
+    processes[1].send_signal(signal.SIGTERM)
+    said = good(processes)
+    assert "preempted: saved step" in said[0].out
+    assert runs.steps(work)[-1] == seen(work)
+    good(runs.start_hosts(2, *arguments(work)))
+    assert runs.sha(work) == runs.sha(whole)
+    assert runs.numbers(work) == runs.numbers(whole)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("before", "after"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)]
+)
+def test_another_number_of_processes_goes_on(before, after, arguments, tmp_path):
+    work, straight = tmp_path / "work", tmp_path / "straight"
+    for count, steps in ((before, 6), (after, 12)):
+        argv = arguments(work, train__steps=steps, optim__schedule="constant")
+        if count > 1:
+            good(runs.start_hosts(count, *argv))
+        else:
+            alone(argv, 2)
+    alone(arguments(straight, optim__schedule="constant"), 2)
+    np.testing.assert_allclose(losses(work), losses(straight), rtol=1e-5)
+
+
+@pytest.mark.process
+def test_who_never_comes_is_named(arguments, tmp_path):
+    argv = arguments(tmp_path / "work")
+    first = runs.start_hosts(3, *argv, timeout=8, indices=[0, 2])
+    lost = runs.start_hosts(2, *argv, timeout=8, indices=[1])
+    said = all_ended([*first, *lost])
+    assert [one.code for one in said] == [1, 1, 2]
+    assert "process 1 never joined process 0 of 3" in said[0].err
+    assert "process 0 says which" in said[1].err
+    assert "process 1 of 2 found no process 0 at 127.0.0.1:" in said[2].err
+    for one in said:
+        assert len(one.err.strip().splitlines()) == 1, one.err
+
+
+@pytest.mark.process
+def test_processes_of_different_runs_are_refused(arguments, tmp_path):
+    port, work = runs.free_port(), tmp_path / "work"
+    processes = []
+    for index, rate in enumerate(("1e-3", "2e-3")):
+        argv = arguments(work, optim__learning_rate=rate)
+        processes += runs.start_hosts(2, *argv, port=port, indices=[index])
+    said = all_ended(processes)
+    assert [one.code for one in said] == [2, 2]
+    assert "these differ from those of process 0: config (process 1)" in said[0].err
+    assert not runs.steps(work)
+
+
+@pytest.mark.process
+def test_two_runs_in_one_work_directory_are_refused(arguments, tmp_path):
+    work = tmp_path / "work"
+    first = runs.start(*arguments(work, train__steps=2000))
+    assert runs.until(first, lambda: seen(work) >= 1)
+    second = runs.ended(runs.start(*arguments(work, train__steps=2000)))
+    assert second.code == 2, second
+    assert f"is in use by process {first.pid} of " in second.err
+    first.send_signal(signal.SIGTERM)
+    assert runs.ended(first).code == 0
+    assert not (work / ".lock").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_hangs_ends_with_the_stacks_of_its_threads(arguments, tmp_path):
+    work = tmp_path / "work"
+    argv = arguments(work, train__steps=2000, train__stuck_after=8)
+    processes = runs.start_hosts(2, *argv)
+    assert runs.until(processes[0], lambda: seen(work) >= 2, 90)
+    stopped = children(processes[1])
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    said = runs.ended(processes[0])
+    for pid in stopped:
+        os.kill(pid, signal.SIGKILL)
+    runs.ended(processes[1])
+    assert said.code == 1 and "nothing was done for" in said.err
+    assert "Thread" in (work / "stacks-0.txt").read_text()
