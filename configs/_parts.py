@@ -103,7 +103,7 @@ def layer_parts(m: ConfigDict) -> None:
     m.attention.qk_norm = text()  # "" | head | width
     m.attention.soft_cap = number()  # 0 = off
     m.attention.window = many()  # sliding window per layer, cycled; 0 = full
-    m.attention.implementation = text()  # xla | cudnn
+    m.attention.implementation = text()  # xla | cudnn (GPU) | splash (TPU) | auto
 
     m.norm = ConfigDict()
     m.norm.kind = text()  # layer | rms | rms1

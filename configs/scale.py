@@ -35,6 +35,7 @@ def get_config(argument="llama3_8b"):
     c.tokenizer.kind = "byte"
     c.model.preset, c.model.vocab = preset, vocab
     c.model.dtype, c.model.scan_layers, c.model.remat = "bfloat16", True, "full"
+    c.model.attention.implementation = "auto"
     c.data.length, c.data.source_length = length, source or length
     c.train.batch_size, c.eval.batch_size = rows, rows
     c.parallel.data, c.parallel.fsdp = 1, -1

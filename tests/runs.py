@@ -147,10 +147,20 @@ def free_port():
         return found.getsockname()[1]
 
 
-def start_hosts(count, *argv, devices=2, timeout=60, port=None, indices=None):
+def quick_environment(devices):
+    """Return the variables of a process that compiles fast: among several, all but the
+    first compile anew, as on CPUs their programs are not shared.
+    """
+    flags = (
+        "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    )
+    return environment() | {"JAX_NUM_CPU_DEVICES": str(devices), "XLA_FLAGS": flags}
+
+
+def start_hosts(count, *argv, devices=1, timeout=60, port=None, indices=None):
     """Start `lmtasks ARGV` as `count` processes of one run, `devices` each."""
     port = port or free_port()
-    env = environment() | {"JAX_NUM_CPU_DEVICES": str(devices)}
+    env = quick_environment(devices)
     return [
         start(*argv, f"--hosts=127.0.0.1:{port},{count},{i}",
               f"--hosts_timeout={timeout}", env=env)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
+from lmtasks.layers import kernels
 from lmtasks.layers import linear
 from lmtasks.layers import norms
 from lmtasks.layers import positions as rotary
@@ -158,14 +159,6 @@ def _weighted(weights: Array, values: Array) -> Array:
     return jnp.moveaxis(out, 3, 1)
 
 
-def attend_cudnn(q: Array, kv: slots.KeysValues, mask: Array, *, scale: float) -> Array:
-    """Return what `attend` returns, by NVIDIA's fused kernel (GPU, bf16 only)."""
-    keys, values = (x.swapaxes(1, 2) for x in (kv.keys, kv.values))
-    return jax.nn.dot_product_attention(
-        q, keys, values, mask=mask[:, None], scale=scale, implementation="cudnn"
-    )
-
-
 def teller(module: nn.Module, mask: Array, reads: Array):
     """Return the function that keeps attention weights as the module's variables
     "weights" and "mask" of the collection "intermediates"; None, and nothing is
@@ -228,12 +221,22 @@ class Attention(nn.Module):
         tell = teller(self, mask, reads)
         attend = functools.partial(self._attend, q, tell=tell)
         written = cached is not None and layer.slot is not None
-        if written and tell is None and _few(q.shape[1], kv.keys):
+        alone = memory is None and cached is None and bias is None and tell is None
+        if alone and self._splashes(q, sight, layer.window):
+            scale = c.attention.scale or c.head_dim**-0.5
+            out = kernels.splash(q, kv, sight, scale=scale, window=layer.window)
+        elif written and tell is None and _few(q.shape[1], kv.keys):
             filled = jnp.max(layer.slot) + q.shape[1]
             out = slots.over_filled(attend, kv, mask, bias, filled)
         else:
             out = attend(kv, mask, bias)
         return self._out(jnp.where(reads[:, :, None, None], out, 0)), kv
+
+    def _splashes(self, q, sight, window) -> bool:
+        """Return whether splash attention runs here."""
+        wanted = self.cfg.attention.implementation == "splash"
+        live = self.train and self.cfg.attention_dropout
+        return wanted and not live and kernels.takes(sight, q.shape[1], window)
 
     def _heads(self, x, name, heads, axis):
         c = self.cfg
@@ -269,7 +272,7 @@ class Attention(nn.Module):
         scale = a.scale or self.cfg.head_dim**-0.5
         rate = self.cfg.attention_dropout if self.train else 0.0
         if a.implementation == "cudnn" and not rate and tell is None:
-            return attend_cudnn(q, kv, mask, scale=scale)
+            return kernels.cudnn(q, kv, mask, scale=scale)
         dropout = nn.Dropout(rate, deterministic=False) if rate else None
         return attend(
             q,

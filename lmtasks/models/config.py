@@ -30,7 +30,8 @@ class Attention:
         qk_norm: "" | "head" (Qwen3) | "width" (OLMo-2), RMS norm of q and k.
         soft_cap: cap * tanh(logits / cap); 0 = off (Gemma 2).
         window: sliding window per layer, cycled; 0 = full (Mistral, Gemma 2).
-        implementation: "xla" (anywhere) | "cudnn" (NVIDIA GPU, bf16).
+        implementation: "xla" (anywhere) | "cudnn" (NVIDIA GPU, bf16) | "splash" (TPU) |
+            "auto", which layers.kernels turns into one of these.
     """
 
     heads: int = 4
@@ -219,10 +220,10 @@ class TransformerConfig:
             )
         self._check_families()
         biased = p.kind in ("t5", "alibi", "disentangled")
-        if a.implementation == "cudnn" and (a.soft_cap or biased):
+        if a.implementation in ("cudnn", "splash") and (a.soft_cap or biased):
             raise ValueError(
-                "attention.implementation='cudnn' takes neither soft_cap nor position "
-                "biases; use 'xla'"
+                f"attention.implementation={a.implementation!r} takes neither soft_cap "
+                "nor position biases; use 'xla' or 'auto'"
             )
         if a.implementation == "cudnn" and self.dtype != "bfloat16":
             raise ValueError(
@@ -286,7 +287,7 @@ class TransformerConfig:
         scalings = ("", "linear", "llama3", "yarn")
         _choose("positions.scaling", self.positions.scaling, scalings)
         _choose("attention.qk_norm", self.attention.qk_norm, ("", "head", "width"))
-        implementations = ("xla", "cudnn")
+        implementations = ("xla", "cudnn", "splash", "auto")
         implementation = self.attention.implementation
         _choose("attention.implementation", implementation, implementations)
         acts = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "quick_gelu")

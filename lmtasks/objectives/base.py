@@ -122,6 +122,7 @@ class Objective:
         packs: several examples may share a training row.
         pools: the head reads a text as a whole, by model.pooling.
         whole_batch: the loss compares the examples of a batch with each other.
+        shares: rows hold several answers behind one prompt, see `options.row`.
         varies: `vary(row, rng, tokenizer)` draws a training row anew in every epoch.
     """
 
@@ -134,6 +135,7 @@ class Objective:
     packs = True
     pools = False
     whole_batch = False
+    shares = False
     varies = False
 
     def vary(self, row: Features, rng: np.random.Generator, tokenizer) -> Features:

@@ -157,6 +157,7 @@ class ChoiceWords(base.Objective):
     closed.
     """
 
+    shares = True
     setting: base.Setting
     label_norm: str = "sum"
 

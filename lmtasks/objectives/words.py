@@ -48,6 +48,7 @@ class ClassifyWords(base.Objective):
     `weights`, one per label, multiply the loss of a class's examples in training.
     """
 
+    shares = True
     setting: base.Setting
     label_norm: str = "sum"
     weights: tuple[float, ...] = ()

@@ -13,6 +13,7 @@ from lmtasks.models import model as models
 from lmtasks.rehearsal import collectives
 from lmtasks.rehearsal import programs
 from lmtasks.rehearsal import topology
+from lmtasks.training import begin
 from lmtasks.training import chips
 from lmtasks.training import feed
 from lmtasks.training import parallel
@@ -59,7 +60,7 @@ class Row:
 
 
 def rehearse(config: ConfigDict, where: str, steps: tuple[str, ...]) -> dict:
-    """Return {"topology", "devices", "mesh", "parameters", "rows": [Row as dict]}.
+    """Return {"topology", "devices", "mesh", "attention", "parameters", "rows": [Row as dict]}.
 
     Args:
         config: of a run; its training data is read, nothing is trained.
@@ -82,6 +83,7 @@ def of_run(
 ) -> dict:
     """Return what `rehearse` does, of a run whose data is read and devices are there."""
     mesh = parallel.make_mesh(run.parallel, devices)
+    run, attention = begin.on_devices(run, mesh)
     if not run.objective.writes:
         steps = tuple(step for step in steps if step != "decode")
     rows = [_row(step, run, mesh, read, topology.parse(where)[0]) for step in steps]
@@ -90,6 +92,7 @@ def of_run(
         "devices": len(devices),
         "chip": devices[0].device_kind,
         "mesh": dict(mesh.shape),
+        "attention": attention,
         "parameters": models.count(workdir.like_params(run.model, mesh)),
         "rows": [dataclasses.asdict(row) for row in rows],
     }
@@ -229,7 +232,7 @@ def table(found: dict) -> str:
     shape = " ".join(f"{axis}={n}" for axis, n in found["mesh"].items())
     first = (
         f"{found['topology']}: {found['devices']} x {found['chip']}, {shape}, "
-        f"{found['parameters']:,} parameters"
+        f"{found['parameters']:,} parameters, {found['attention']}"
     )
     lines = [first]
     for row in found["rows"]:

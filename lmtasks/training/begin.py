@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
 from lmtasks import builder
 from lmtasks.hf import reading
+from lmtasks.layers import kernels
 from lmtasks.models import model as models
 from lmtasks.training import feed
 from lmtasks.training import hosts
@@ -54,6 +57,19 @@ def check_alike(run: builder.Run, path, fingerprint: str) -> None:
             "devices": jax.local_device_count(),
         }
     )
+
+
+def on_devices(run: builder.Run, mesh) -> tuple[builder.Run, str]:
+    """Return (the run with the attention kernel its devices take, a line about it)."""
+    platform = mesh.devices.flat[0].platform
+    cfg = run.model.cfg
+    name, why = kernels.choose(
+        cfg, platform, shares=run.objective.shares, cut=dict(mesh.shape)
+    )
+    chosen = dataclasses.replace(cfg.attention, implementation=name)
+    cfg = dataclasses.replace(cfg, attention=chosen)
+    model = dataclasses.replace(run.model, cfg=cfg)
+    return dataclasses.replace(run, model=model), f"attention by {name}: {why}"
 
 
 def frozen_of(run: builder.Run, mesh) -> Params | None:

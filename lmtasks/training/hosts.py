@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import pathlib
+import re
 import socket
 import sys
 import time
@@ -19,7 +21,9 @@ from jax.experimental import multihost_utils
 from lmtasks.training import supervise
 
 # Seconds without a sign of life after which a process counts as dead.
-HEARTBEAT = 30
+HEARTBEAT = 20
+# What the runtime says where a connection broke; jax raises some of it as ValueError.
+_BROKEN = re.compile(r"\b(UNAVAILABLE|UNKNOWN|DEADLINE_EXCEEDED|INTERNAL): ")
 
 
 def join(where: supervise.Hosts) -> None:
@@ -77,20 +81,35 @@ def joined(where: supervise.Hosts) -> typing.Iterator[None]:
     """Run with the others; an error here ends this process at once, so that they
     learn of it instead of waiting.
     """
+    # Orbax logs, with its stack, the error of a save that it raises here anyway.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         join(where)
         yield
-    except (ValueError, OSError) as error:
-        print(f"lmtasks, process {where.index}: {error}", file=sys.stderr)
-        _end(2)
-    except jax.errors.JaxRuntimeError as error:
-        said = str(error).strip().splitlines()[0][:200]
-        print(
-            f"lmtasks, process {jax.process_index()}: another process is gone ({said}); "
-            "start all of them again: the run goes on from its last checkpoint",
-            file=sys.stderr,
-        )
-        _end(supervise.LOST)
+    except (ValueError, OSError, jax.errors.JaxRuntimeError) as error:
+        lost = _cause(error)
+        said, code = str(error), 2
+        if lost:
+            first = str(lost).strip().splitlines()[0][:200]
+            said, code = (
+                (
+                    f"another process is gone ({first}); start all of them again: the run "
+                    "goes on from its last checkpoint"
+                ),
+                supervise.LOST,
+            )
+        print(f"lmtasks, process {where.index}: {said}", file=sys.stderr)
+        _end(code)
+
+
+def _cause(error: BaseException | None) -> BaseException | None:
+    """Return the error of the connection that an error came from; None without one."""
+    found = None
+    while error:
+        if isinstance(error, jax.errors.JaxRuntimeError) or _BROKEN.search(str(error)):
+            found = error
+        error = error.__cause__ or error.__context__
+    return found
 
 
 def _end(code: int) -> None:

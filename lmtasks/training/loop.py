@@ -80,6 +80,7 @@ def _train(config: ConfigDict, folder: str, path: pathlib.Path, profile) -> Outc
     runtime.keep_memory()
     run = masked.with_generator(builder.build(config, folder))
     mesh = parallel.make_mesh(run.parallel)
+    run, _ = begin.on_devices(run, mesh)
     parallel.check_batch(mesh, run.config.train.batch_size, run.config.train.accumulate)
     read = feed.read(run, parallel.Rows(mesh))
     begin.check_alike(run, path, read.fingerprint)

@@ -15,15 +15,11 @@ import subprocess
 import sys
 import threading
 
+# In the started process: the number of the file that Python's own errors go to.
 INSIDE = "LMTASKS_SUPERVISED"
 # Lets the runtime's service say which processes have come.
 _TALK = {"TF_CPP_MIN_LOG_LEVEL": "0", "TF_CPP_VMODULE": "coordination_service=3"}
 _CAME = re.compile(r"Task (\d+) invoked BarrierAsync\(\[Init\]")
-# Lines of the runtime's own log (glog), which nobody needs who reads the sentence.
-_LOG = re.compile(
-    r"^(?:[EWIF]\d{4} |WARNING: All log messages before|\*\*\* |    @ |PC: @|RPC: /"
-    r"|Additional GRPC error|:UNKNOWN:|$)"
-)
 _KEPT = 400
 # Exit code of a process that ends because another one is gone.
 LOST = 1
@@ -64,24 +60,36 @@ def parse(text: str, timeout: int = 300) -> Hosts:
 
 
 def is_inside() -> bool:
-    """Return whether this process was started by `run`."""
-    return bool(os.environ.get(INSIDE))
+    """Return whether this process was started by `run`.
+
+    If so, what Python prints as errors is shown, and what the runtime logs, on the same
+    file by default, is not.
+    """
+    number = os.environ.get(INSIDE)
+    if not number:
+        return False
+    if not os.environ.get("LMTASKS_TRACEBACK"):
+        sys.stderr = os.fdopen(int(number), "w", buffering=1)
+    return True
 
 
 def run(argv: list[str], where: Hosts) -> int:
     """Run `lmtasks ARGV` as a process; return its exit code, explained if it broke."""
+    shown = os.dup(2)
     child = subprocess.Popen(
         [sys.executable, "-m", "lmtasks", *argv],
         stderr=subprocess.PIPE,
-        env=os.environ | _TALK | {INSIDE: "1"},  # jax has set its own by now
+        env=os.environ | _TALK | {INSIDE: str(shown)},
+        pass_fds=(shown,),
         text=True,
         errors="replace",
     )
+    os.close(shown)
     before = {}
     for number in (signal.SIGTERM, signal.SIGINT):
         before[number] = signal.signal(number, lambda n, _: child.send_signal(n))
     lines: collections.deque[str] = collections.deque(maxlen=_KEPT)
-    reader = threading.Thread(target=_pass_on, args=(child.stderr, lines))
+    reader = threading.Thread(target=_keep, args=(child.stderr, lines))
     reader.start()
     code = child.wait()
     reader.join()
@@ -93,11 +101,11 @@ def run(argv: list[str], where: Hosts) -> int:
     return LOST
 
 
-def _pass_on(stream, lines) -> None:
-    """Print what a process prints, without the runtime's log, and keep all of it."""
+def _keep(stream, lines) -> None:
+    """Keep what a process says last; show it where tracebacks are asked for."""
     for line in stream:
         lines.append(line.rstrip("\n"))
-        if not _LOG.match(line) or os.environ.get("LMTASKS_TRACEBACK"):
+        if os.environ.get("LMTASKS_TRACEBACK"):
             sys.stderr.write(line)
             sys.stderr.flush()
 
