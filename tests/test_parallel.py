@@ -245,6 +245,54 @@ def test_an_update_on_a_mesh_is_the_update_on_one_device(architecture, shape):
         assert x.sharding.is_equivalent_to(sharding, x.ndim), (x.shape, x.sharding)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_an_update_under_pmap_is_the_update_on_one_device(architecture):
+    _, recipe, params, rows, loss, wanted = _problem(architecture)
+    state = steps.init_state(recipe, jax.tree.map(jnp.copy, params), jax.random.key(0))
+    new, metrics = steps.pmap_step(recipe)(state, rows)
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+    for x, y in zip(jax.tree.leaves(new.params), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-5)
+
+
+def test_full_sharding_holds_no_second_copy_of_the_parameters():
+    """Behind the state itself, a device needs a layer's parameters at a time."""
+    one, mesh = (
+        tiny.model(layers=8, width=128, mlp=512, scan_layers=True),
+        _mesh(fsdp=8),
+    )
+    tx = optim.build(optim.Optim(schedule="constant"), 10)
+    recipe = steps.Recipe(one.apply, _loss, tx, lambda n: 0.1)
+    like, shardings = tiny.shapes(one), _shardings(one, mesh)
+    state = jax.eval_shape(
+        lambda p: steps.init_state(recipe, p, jax.random.key(0)), like
+    )
+    whole = parallel.replicated(mesh)
+    placed = steps.TrainState(
+        step=whole,
+        params=shardings,
+        opt_state=parallel.like_params(mesh, shardings, state.opt_state),
+        ema=None,
+        rng=whole,
+    )
+    state = jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, placed
+    )
+    rows = tiny.batch(*[8] * 8)
+    rows |= {"targets": rows["tokens"], "weights": np.ones((8, 8), np.float32)}
+    with jax.set_mesh(mesh), parallel.rules():
+        batch = parallel.put(rows, parallel.batch_sharding(mesh))
+        made = steps.jit_step(recipe).lower(state, batch).compile()
+    memory = made.memory_analysis()
+    full = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(like))
+    held = memory.argument_size_in_bytes
+    assert held < 1.1 * 3 * full / 8  # parameters and two moments, an eighth of each
+    fresh = memory.output_size_in_bytes - memory.alias_size_in_bytes
+    assert fresh < full / 50
+    # Gradients in parts, activations, and the gathered layer: about half of them all.
+    assert memory.temp_size_in_bytes < 0.8 * full
+
+
 @pytest.mark.parametrize("architecture", ["decoder", "encoder_decoder"])
 def test_a_cache_is_filled_and_read_on_a_mesh_as_on_one_device(architecture):
     one, _, params, rows, *_ = _problem(architecture)

@@ -343,6 +343,27 @@ def test_early_stopping_is_remembered(data, tmp_path, capsys):
     assert "early" in (tmp_path / "work" / "README.md").read_text()
 
 
+def test_a_run_goes_on_over_other_meshes(arguments, tmp_path, capsys):
+    plain = {"model__dropout": 0.0, "model__attention_dropout": 0.0}
+    meshes = (
+        {"parallel__fsdp": 8},
+        {"parallel__fsdp": 2, "parallel__tensor": 2},
+        {"parallel__mode": "pmap", "parallel__fsdp": 1, "train__accumulate": 1},
+        {"parallel__replica": 2, "parallel__tensor": 2, "parallel__fsdp": 1},
+    )
+    moved, still = tmp_path / "moved", tmp_path / "still"
+    runs.good(capsys, *arguments(still, optim__schedule="constant", **plain))
+    for number, mesh in enumerate(meshes, 1):
+        given = {"optim__schedule": "constant", "train__steps": 3 * number}
+        runs.good(capsys, *arguments(moved, **(plain | given | mesh)))
+    losses = [
+        [row["loss"] for row in runs.rows(work) if row["split"] == "train"]
+        for work in (moved, still)
+    ]
+    assert len(losses[0]) == 12
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
 # Real processes.
 
 

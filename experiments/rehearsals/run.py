@@ -18,12 +18,13 @@ import re
 import shlex
 import subprocess
 import sys
+from importlib import metadata
 
 FOLDER = pathlib.Path(__file__).parent
 ROWS = FOLDER / "rehearsals.jsonl"
 TOPOLOGIES = ("v5e:4x4", "v5e:16x16", "v5p:4x4x4", "v6e:16x16")
 # model -> rows of a training batch for each chip.
-MODELS = {"bert_large": 16, "t5_3b": 8, "llama3_8b": 1, "llama3_70b": 1}
+MODELS = {"llama3_8b": 1, "llama3_70b": 1, "t5_3b": 8, "bert_large": 16}
 # Tried for training, in this order, until one fits.
 TENSOR = (1, 8)
 SCALING = ("v5p:2x2x4", "v5p:4x4x4", "v5p:4x8x8", "v5p:8x8x16", "v5p:16x16x16")
@@ -66,6 +67,14 @@ def recorded() -> dict[str, dict]:
     return {row["command"]: row for row in map(json.loads, lines)}
 
 
+def version(name: str) -> str:
+    """Return the version of a package; "of TPU_LIBRARY_PATH" for a library by path."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "of TPU_LIBRARY_PATH"
+
+
 def one(argv: list[str]) -> dict:
     """Run a rehearsal and keep its row."""
     print(shlex.join(argv), flush=True)
@@ -75,7 +84,9 @@ def one(argv: list[str]) -> dict:
     done = subprocess.run(program, check=False, stdout=subprocess.DEVNULL)
     if done.returncode not in (0, 1):
         raise SystemExit(f"it ended with {done.returncode}")
-    row = {"command": shlex.join(argv)} | json.loads(file.read_text())
+    made = "jax {}, libtpu {}".format(*map(version, ("jax", "libtpu")))
+    row = {"command": shlex.join(argv), "versions": made}
+    row |= json.loads(file.read_text())
     file.unlink()
     with open(ROWS, "a") as out:
         out.write(json.dumps(row) + "\n")
