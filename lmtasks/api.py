@@ -18,6 +18,7 @@ from lmtasks.data import features
 from lmtasks.decode import score as scoring
 from lmtasks.objectives import generate as generating
 from lmtasks.tasks import base
+from lmtasks.training import begin
 from lmtasks.training import evaluate as evaluating
 from lmtasks.training import loop
 from lmtasks.training import masked
@@ -60,6 +61,7 @@ def load(
     runtime.keep_memory()
     run = masked.with_generator(workdir.load_run(folder, config))
     mesh = parallel.make_mesh(run.parallel)
+    run, _ = begin.on_devices(run, mesh)
     part = "ema" if run.config.eval.ema else "params"
     params, step = workdir.restore_for_use(folder, run, mesh, step, part)
     draft = None

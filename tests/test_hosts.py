@@ -164,6 +164,12 @@ def test_processes_write_the_texts_that_one_writes(axes, tmp_path):
     for split in ("train", "validation"):
         np.testing.assert_allclose(losses(many, split), losses(one, split), rtol=1e-5)
     assert runs.rows(many, "samples.jsonl") == runs.rows(one, "samples.jsonl")
+    said = good(runs.start_hosts(2, "eval", f"--workdir={many}", devices=2))
+    assert "exact_match" in said[0].out and "exact_match" not in said[1].out
+    alone(["eval", f"--workdir={one}"], 4)
+    (found,), (wanted,) = (runs.rows(work, "eval.jsonl") for work in (many, one))
+    found.pop("signatures"), wanted.pop("signatures")
+    assert found == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.process

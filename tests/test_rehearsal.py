@@ -214,7 +214,8 @@ def test_devices_of_this_cpu_stand_in_for_a_mesh(tmp_path):
     flags += ["--config.parallel.fsdp=2", "--config.parallel.tensor=2"]
     done, found = _rehearse(tmp_path, "cpu:4", *flags)
     assert done.returncode == 0, done.stderr
-    assert found["mesh"] == {"data": 1, "fsdp": 2, "sequence": 1, "tensor": 2}
+    sizes = {"data": 1, "fsdp": 2, "sequence": 1, "tensor": 2}
+    assert found["mesh"] == {"replica": 1} | sizes and found["attention"] == ""
     rows = {row["program"]: row for row in found["rows"]}
     assert list(rows) == ["train", "eval", "decode"] and found["devices"] == 4
     train = rows["train"]
@@ -255,3 +256,33 @@ def test_a_step_compiles_for_tpus_and_one_too_large_is_an_answer(tmp_path):
     done, found = _rehearse(tmp_path, "v5e:2x2", *flags, *large)
     assert done.returncode == 1 and not found["rows"][0]["fits"]
     assert "DOES NOT FIT" in done.stdout and "parallel.fsdp" in done.stdout
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not LIBTPU, reason="libtpu is not installed")
+def test_two_slices_exchange_gradients_and_attention_is_the_kernels(tmp_path):
+    flags = ["--config=quickstart", "--config.parallel.replica=2", "--steps=train"]
+    flags += ["--config.parallel.data=1", "--config.parallel.fsdp=4"]
+    flags += ["--config.model.attention.implementation=auto"]
+    flags += ["--config.model.attention.head_dim=64"]
+    done, found = _rehearse(tmp_path, "v5e:2x2*2", *flags)
+    assert done.returncode == 0, done.stderr
+    assert found["devices"] == 8 and found["mesh"]["replica"] == 2
+    assert found["attention"] == "attention by splash: auto"
+    sent = found["rows"][0]["sent"]
+    assert any("replica" in axes.split("+") for axes in sent) and sent["fsdp"] > 0
+    alone = [flag for flag in flags if "replica" not in flag]
+    done, _ = _rehearse(tmp_path, "v5e:2x2*2", *alone, "--config.parallel.fsdp=8")
+    assert done.returncode == 2
+    assert "the devices are of 2 slices" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["v5e:2x2*0", "v5e:2x2*x", "cpu:8*2"])
+def test_slices_that_are_none_are_refused(text):
+    with pytest.raises(ValueError, match=r"SHAPE\*COUNT"):
+        topology.parse(text)
+
+
+def test_slices_are_read():
+    assert topology.parse("v5e:16x16*4") == ("v5e", (16, 16), 4)
+    assert topology.parse("cpu:8") == ("cpu", (8,), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 
 from absl import flags
 from ml_collections import ConfigDict
@@ -105,6 +106,32 @@ def used_run(argv: list[str], usage: str, switch: str = "", **texts: str):
     no_more(parse(fv, rest, usage))
     folder = required(fv, "workdir")
     return fv, config_of(spec, overrides, folder), folder
+
+
+def define_hosts(fv: flags.FlagValues) -> None:
+    """Add --hosts and --hosts_timeout."""
+    flags.DEFINE_string("hosts", None, "auto or H:P,COUNT,I", flag_values=fv)
+    flags.DEFINE_integer("hosts_timeout", 300, "seconds", flag_values=fv)
+
+
+def on_hosts(fv: flags.FlagValues, argv: list[str], work: Callable[[], int]) -> int:
+    """Return the exit code of `work`, done by several processes where --hosts says so.
+
+    Args:
+        fv: with `define_hosts`. argv: the command, its verb first.
+        work: what this process does.
+    """
+    if fv.hosts is None:
+        return work()
+    from lmtasks.training import supervise
+
+    where = supervise.parse(fv.hosts, fv.hosts_timeout)
+    if not supervise.is_inside():
+        return supervise.run(argv, where)
+    from lmtasks.training import hosts
+
+    with hosts.joined(where):
+        return work()
 
 
 def no_more(arguments: list[str]) -> None:

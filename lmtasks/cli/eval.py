@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 
@@ -12,7 +13,7 @@ from lmtasks.cli import common
 HELP = "score a trained run on a split"
 USAGE = """
 lmtasks eval --workdir=DIR [--split=validation] [--step=N|best] [--verifier=NLI_RUN]
-             [--allow_code_exec] [--baselines] [--config.KEY=VALUE ...]
+             [--allow_code_exec] [--baselines] [--hosts=...] [--config.KEY=VALUE ...]
 lmtasks eval --suite=glue --workdir=DIR [--step=N|best]
 
 Prints the metrics and appends them to DIR/eval.jsonl; predictions go to
@@ -22,6 +23,7 @@ trained on NLI is a metric too (entailment_support). With --allow_code_exec, wri
 Python is run against the tests of its task (pass@k), in namespaces of its own without
 network and files; refused where Linux does not offer them. With --baselines, the ROUGE
 of the first sentences of a document, of TextRank's and of the best ones is told too.
+--hosts is that of `lmtasks train`.
 
     lmtasks eval --workdir=runs/sst2 --split=test
     lmtasks eval --workdir=runs/sst2 --config.prompt.label_norm=pmi
@@ -122,6 +124,7 @@ def main(argv: list[str]) -> int:
     """Evaluate; print one line per metric."""
     spec, overrides, rest = common.split_config(argv)
     fv = common.flag_values()
+    common.define_hosts(fv)
     flags.DEFINE_string("workdir", None, "work directory", flag_values=fv)
     flags.DEFINE_string("split", None, "split to score", flag_values=fv)
     flags.DEFINE_string("step", None, "saved step or best; newest", flag_values=fv)
@@ -131,15 +134,23 @@ def main(argv: list[str]) -> int:
     flags.DEFINE_bool("baselines", False, "sentences chosen", flag_values=fv)
     common.no_more(common.parse(fv, rest, USAGE))
     folder = common.required(fv, "workdir")
-    from lmtasks import api
-
-    if fv.suite and (fv.verifier or fv.allow_code_exec or fv.baselines):
+    single = fv.verifier or fv.allow_code_exec or fv.baselines or fv.hosts is not None
+    if fv.suite and single:
         raise ValueError(
-            "--verifier, --allow_code_exec and --baselines are for one run; leave them or "
-            "--suite out"
+            "--verifier, --allow_code_exec, --baselines and --hosts are for one run; "
+            "leave them or --suite out"
         )
     if fv.suite:
         return _suite(fv, folder)
+    evaluate = functools.partial(_evaluate, spec, overrides, fv, folder)
+    return common.on_hosts(fv, ["eval", *argv], evaluate)
+
+
+def _evaluate(spec, overrides, fv, folder: str) -> int:
+    """Evaluate one run."""
+    from lmtasks import api
+    from lmtasks.training import hosts
+
     config = common.config_of(spec, overrides, folder)
     loaded = api.load(folder, common.step_of(folder, fv.step), config)
     split = fv.split or config.eval.split
@@ -156,6 +167,8 @@ def main(argv: list[str]) -> int:
     signatures = _signatures(scored, metrics)
     if signatures:
         row["signatures"] = signatures
+    if not hosts.is_chief():
+        return 0
     path = pathlib.Path(folder)
     with open(path / "eval.jsonl", "a") as out:
         out.write(json.dumps(row) + "\n")

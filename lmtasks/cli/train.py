@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from absl import flags
 
 from lmtasks.cli import common
@@ -34,8 +36,7 @@ def main(argv: list[str]) -> int:
     """Train; return 0 also when preempted after a saved step."""
     spec, overrides, rest = common.split_config(argv)
     fv = common.flag_values()
-    flags.DEFINE_string("hosts", None, "auto or H:P,COUNT,I", flag_values=fv)
-    flags.DEFINE_integer("hosts_timeout", 300, "seconds", flag_values=fv)
+    common.define_hosts(fv)
     flags.DEFINE_string("profile", None, "steps A:B", flag_values=fv)
     flags.DEFINE_string("workdir", None, "work directory", flag_values=fv)
     flags.DEFINE_string("suite", None, "tasks to train", flag_values=fv)
@@ -49,17 +50,8 @@ def main(argv: list[str]) -> int:
         config = common.config_of(spec, overrides)
         suites.train(fv.suite, config, common.required(fv, "workdir"))
         return 0
-    if fv.hosts is not None and not fv.dry_run:
-        from lmtasks.training import supervise
-
-        where = supervise.parse(fv.hosts, fv.hosts_timeout)
-        if not supervise.is_inside():
-            return supervise.run(["train", *argv], where)
-        from lmtasks.training import hosts
-
-        with hosts.joined(where):
-            return _train(spec, overrides, fv)
-    return _train(spec, overrides, fv)
+    train = functools.partial(_train, spec, overrides, fv)
+    return train() if fv.dry_run else common.on_hosts(fv, ["train", *argv], train)
 
 
 def _train(spec, overrides, fv) -> int:

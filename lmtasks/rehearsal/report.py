@@ -232,8 +232,10 @@ def table(found: dict) -> str:
     shape = " ".join(f"{axis}={n}" for axis, n in found["mesh"].items())
     first = (
         f"{found['topology']}: {found['devices']} x {found['chip']}, {shape}, "
-        f"{found['parameters']:,} parameters, {found['attention']}"
+        f"{found['parameters']:,} parameters"
     )
+    if found["attention"]:
+        first += f", {found['attention']}"
     lines = [first]
     for row in found["rows"]:
         lines += ["", *_said(Row(**row))]

@@ -60,7 +60,9 @@ def check_alike(run: builder.Run, path, fingerprint: str) -> None:
 
 
 def on_devices(run: builder.Run, mesh) -> tuple[builder.Run, str]:
-    """Return (the run with the attention kernel its devices take, a line about it)."""
+    """Return (the run with the attention kernel its devices take, a line about it, ""
+    where there was nothing to choose).
+    """
     platform = mesh.devices.flat[0].platform
     cfg = run.model.cfg
     name, why = kernels.choose(
@@ -69,7 +71,8 @@ def on_devices(run: builder.Run, mesh) -> tuple[builder.Run, str]:
     chosen = dataclasses.replace(cfg.attention, implementation=name)
     cfg = dataclasses.replace(cfg, attention=chosen)
     model = dataclasses.replace(run.model, cfg=cfg)
-    return dataclasses.replace(run, model=model), f"attention by {name}: {why}"
+    line = "" if chosen == run.model.cfg.attention else f"attention by {name}: {why}"
+    return dataclasses.replace(run, model=model), line
 
 
 def frozen_of(run: builder.Run, mesh) -> Params | None:

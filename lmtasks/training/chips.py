@@ -97,6 +97,20 @@ def peak_of_all(dtype) -> float:
     return (peak_flops(device, dtype) or 0.0) * jax.device_count()
 
 
+def convention(peak: float, dtype) -> str:
+    """Return a line about what the MFU of a run is relative to; "" without a peak."""
+    if not peak:
+        return ""
+    device = jax.devices()[0]
+    of = f"the published peak of {jax.device_count()} {device.device_kind} in {dtype}"
+    if device.platform == "cpu":
+        of = "the fastest float32 product found on this machine"
+    return (
+        f"mfu: FLOPs of the products, 2 a multiply-add, attention in full, nothing "
+        f"counted twice, over {peak / 1e12:.3g} TFLOP/s, {of}"
+    )
+
+
 def measured_matmul_peak(seconds: float = 1.0, sizes: tuple[int, ...] = (1024, 2048)):
     """Return FLOP/s of the fastest float32 product of square matrices here.
 

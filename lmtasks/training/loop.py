@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import pathlib
 import time
-import typing
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +79,7 @@ def _train(config: ConfigDict, folder: str, path: pathlib.Path, profile) -> Outc
     runtime.keep_memory()
     run = masked.with_generator(builder.build(config, folder))
     mesh = parallel.make_mesh(run.parallel)
-    run, _ = begin.on_devices(run, mesh)
+    run, kernel = begin.on_devices(run, mesh)
     parallel.check_batch(mesh, run.config.train.batch_size, run.config.train.accumulate)
     read = feed.read(run, parallel.Rows(mesh))
     begin.check_alike(run, path, read.fingerprint)
@@ -88,6 +87,7 @@ def _train(config: ConfigDict, folder: str, path: pathlib.Path, profile) -> Outc
     with runtime.Interrupts() as interrupts, dog:
         trainer = Trainer(run, path, mesh, read, interrupts, dog)
         trainer.profile = runtime.Profile(profile, path / "profile")
+        trainer.kernel = kernel
         try:
             return trainer.run_all()
         finally:
@@ -112,7 +112,7 @@ class Trainer:
         self.tracker: track.Tracker | None = None
         self.pending: list[tuple[int, dict]] = []
         self.latest: dict[str, float] = {}
-        self.profile = runtime.Profile(None, path)
+        self.profile, self.kernel = runtime.Profile(None, path), ""
         self.peak = chips.peak_of_all(jnp.dtype(run.model.cfg.dtype))
 
     def close(self) -> None:
@@ -175,18 +175,16 @@ class Trainer:
     def _lines(self) -> list[str]:
         """Return what there is to say about the data."""
         trained = begin.summary(self.recipe, self.store.like())
-        first = [self.feed.summary, trained] if trained else [self.feed.summary]
+        mfu = chips.convention(self.peak, self.run.model.cfg.dtype)
+        first = filter(None, [self.feed.summary, trained, self.kernel, mfu])
         return [*first, *self.watch.lines()]
 
     def _write_card(self, step: int, stopped: str):
         if not hosts.is_chief():
             return
-        facts: dict[str, typing.Any] = {
-            "steps": step,
-            "stopped": stopped or "at the last step",
-            "training data": self.feed.summary,
-        }
-        report.write_card(self.path, self.run, facts | self.watch.facts())
+        facts = {"steps": step, "stopped": stopped or "at the last step"}
+        facts |= {"training data": self.feed.summary} | self.watch.facts()
+        report.write_card(self.path, self.run, facts)
 
     def _steps(self, state, first: int):
         """Return (state, why it stopped) after the steps from `first` on."""
