@@ -1,6 +1,9 @@
 """Losses that are not finite, or that jump: stopped, left out, or gone back from."""
 
 import math
+import threading
+import time
+import types
 
 import jax
 import numpy as np
@@ -13,6 +16,7 @@ from lmtasks.training import feed
 from lmtasks.training import guard
 from lmtasks.training import parallel
 from lmtasks.training import step as steps
+from lmtasks.training import watchdog
 from lmtasks.training import workdir
 
 LAG = 2
@@ -57,6 +61,31 @@ def test_a_bad_loss_is_not_remembered_and_few_are_kept(tmp_path):
     assert watch.judge(101, metrics(50.0, skipped=1.0)) == "skip"
     assert len(watch.losses) <= 4 + LAG + 1
     assert max(loss for _, loss in watch.losses) == 2.0
+
+
+def test_a_watchdog_lets_go_of_what_moves_and_of_a_stopped_process(
+    tmp_path, monkeypatch, capfd
+):
+    """One in a process of its own is in test_hosts."""
+    ended = threading.Event()
+    monkeypatch.setattr(watchdog.os, "_exit", lambda code: ended.set())
+    clock = [0.0]
+    fake = types.SimpleNamespace(monotonic=lambda: clock[0])
+    monkeypatch.setattr(watchdog, "time", fake)
+    with watchdog.Watchdog(0.2, tmp_path, "0") as dog:
+        for _ in range(20):  # each look is 20 ms of real time later
+            clock[0] += 0.05
+            dog.beat()
+            time.sleep(0.02)
+        assert not ended.is_set()
+        clock[0] += 100.0  # at once: the process was stopped
+        assert not ended.wait(0.2)
+        while not ended.is_set() and clock[0] < 200:
+            clock[0] += 0.02
+            time.sleep(0.02)
+        assert ended.is_set() and clock[0] < 101.9
+    assert "nothing was done for" in capfd.readouterr().err
+    assert "Thread" in (tmp_path / "stacks-0.txt").read_text()
 
 
 def test_too_many_bad_steps_in_a_row_end_the_run(tmp_path):

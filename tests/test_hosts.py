@@ -176,8 +176,18 @@ def test_processes_write_the_texts_that_one_writes(axes, tmp_path):
 def test_a_killed_process_ends_the_others_and_all_resume_exactly(
     whole, arguments, tmp_path
 ):
-    work = tmp_path / "work"
-    processes = runs.start_hosts(2, *arguments(work))
+    killed_and_resumed(2, arguments, tmp_path / "work", whole)
+
+
+@pytest.mark.slow
+def test_so_do_four_processes(arguments, tmp_path):
+    good(runs.start_hosts(4, *arguments(tmp_path / "whole")))
+    killed_and_resumed(4, arguments, tmp_path / "work", tmp_path / "whole")
+
+
+def killed_and_resumed(count, arguments, work, whole):
+    """Kill one of so many processes; all end, and all started again end as `whole`."""
+    processes = runs.start_hosts(count, *arguments(work))
     assert runs.until(processes[0], lambda: seen(work) >= 3)
     killed = children(processes[1])
     for pid in killed:
@@ -185,11 +195,12 @@ def test_a_killed_process_ends_the_others_and_all_resume_exactly(
     begun = time.monotonic()
     said = all_ended(processes)
     assert time.monotonic() - begun < 45
-    assert killed and [one.code for one in said] == [1, 1], said[0].err
-    assert "another process is gone" in said[0].err and "Traceback" not in said[0].err
-    assert "was killed" in said[1].err
+    assert killed and [one.code for one in said] == [1] * count, said[0].err
+    for i, one in enumerate(said):
+        word = "was killed" if i == 1 else "another process is gone"
+        assert word in one.err and "Traceback" not in one.err
     assert runs.steps(work)
-    said = good(runs.start_hosts(2, *arguments(work)))
+    good(runs.start_hosts(count, *arguments(work)))
     assert runs.numbers(work) == runs.numbers(whole)
     assert runs.sha(work) == runs.sha(whole)
 

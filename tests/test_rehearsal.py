@@ -9,6 +9,7 @@ import sys
 import types
 
 import jax
+import numpy as np
 import pytest
 
 from lmtasks import schema
@@ -17,6 +18,7 @@ from lmtasks.rehearsal import programs
 from lmtasks.rehearsal import report
 from lmtasks.rehearsal import search
 from lmtasks.rehearsal import topology
+from lmtasks.training import chips
 
 # Two loops, one whose count XLA knows and one whose condition holds it; on 2 x 4 devices.
 MODULE = """
@@ -75,6 +77,31 @@ def test_what_is_sent_is_counted_by_kind_and_axis():
         ("all-reduce", "data+fsdp"): (1, 2 * 8 * 7 / 8),
     }
     assert [one.sent for one in found] == sorted((o.sent for o in found), reverse=True)
+
+
+FAR = """
+ENTRY %main (x: f32[16]) -> f32[] {
+  %x = f32[16]{0} parameter(0)
+  %after.1 = token[] after-all()
+  %send.1 = (f32[32,8]{1,0:T(8,128)}, u32[], token[]) send(%x, %after.1), channel_id=5, frontend_attributes={_xla_megascale_transfer_type="ALL_REDUCE"}
+  %done.1 = token[] send-done(%send.1), channel_id=5
+  %host.1 = (f32[32,8]{1,0:T(8,128)}, u32[], token[]) send(%x, %after.1), channel_id=6
+  ROOT %end = f32[] constant(0)
+}
+"""
+
+
+def test_what_goes_to_other_slices_is_along_replica():
+    mesh = _mesh()
+    slices = [types.SimpleNamespace(slice_index=i // 2) for i in range(6)]
+    mesh.devices = np.array(slices)
+    (one,) = collectives.of_program(FAR, mesh)
+    assert (one.kind, one.axes, one.count) == ("all-reduce", "replica", 1)
+    assert one.sent == pytest.approx(2 * (32 * 8 * 4) * 2 / 3)
+    v5e = chips.LINKS["v5e"]
+    sent = {"fsdp": 2e9, "replica": 1e6}
+    wanted = 2e9 / v5e.out + 1e6 / v5e.between
+    assert report._sending(sent, v5e, mesh) == pytest.approx(wanted)
 
 
 def test_a_program_for_one_device_sends_nothing():

@@ -25,8 +25,9 @@ ROWS = FOLDER / "rehearsals.jsonl"
 TOPOLOGIES = ("v5e:4x4", "v5e:16x16", "v5p:4x4x4", "v6e:16x16")
 # model -> rows of a training batch for each chip.
 MODELS = {"llama3_8b": 1, "llama3_70b": 1, "t5_3b": 8, "bert_large": 16}
-# Tried for training, in this order, until one fits.
-TENSOR = (1, 8)
+# Parts of heads: in training tried in this order, until one fits; decoding gathers no
+# weights of a layer that lie in such parts.
+TENSOR = {"train": (1, 8), "decode": (8,)}
 SCALING = ("v5p:2x2x4", "v5p:4x4x4", "v5p:4x8x8", "v5p:8x8x16", "v5p:16x16x16")
 SCALED = "llama3_8b"
 
@@ -38,7 +39,9 @@ def chips(topology: str) -> int:
 
 def command(model: str, topology: str, step: str, tensor: int) -> list[str]:
     """Return the rehearsal of one step: FSDP, and heads in so many parts."""
-    rows = chips(topology) * MODELS[model] // (tensor if MODELS[model] == 1 else 1)
+    rows = chips(topology) * MODELS[model]
+    if step == "train" and MODELS[model] == 1:
+        rows //= tensor
     key = "train.batch_size" if step == "train" else "eval.batch_size"
     return [
         "lmtasks", "rehearse", f"--config=scale:{model}", f"--topology={topology}",
@@ -51,13 +54,14 @@ def command(model: str, topology: str, step: str, tensor: int) -> list[str]:
 def wanted() -> list[tuple[str, str, str, tuple[int, ...]]]:
     """Return (model, topology, step, parts of heads that are tried)."""
     table = [
-        (model, topology, step, TENSOR)
+        (model, topology, step, TENSOR[step])
         for model in MODELS
         for topology in TOPOLOGIES
         for step in ("train", "decode")
         if (model, step) != ("bert_large", "decode")
     ]
-    line = [(SCALED, topology, "train", TENSOR[:1]) for topology in SCALING]
+    # A topology of the line that stands in the table is the same command.
+    line = [(SCALED, topology, "train", (1,)) for topology in SCALING]
     return list(dict.fromkeys([*table, *line]))
 
 

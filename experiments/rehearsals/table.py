@@ -23,7 +23,7 @@ makes what is missing, `--list` prints the commands, `table.py` writes this file
 
 GiB are those a device needs at most, of what it has; "does not fit" is the compiler's own answer. The bound is the
 least time of a step that products, memory and exchanges allow, each alone at the published speed of the chip; the
-share is that of the peak it leaves. FSDP on all chips but for the parts of heads in `tensor`.
+share is that of the peak it leaves. FSDP over the chips, but for the parts of heads in `tensor`.
 
 | model | topology | step | rows | tensor | GiB a device | bound ms | of the peak | sent GiB | compiled in s | what to turn |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |

@@ -17,7 +17,9 @@ _KINDS = (
 _HEAD = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
 _LINE = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
 _CALL = re.compile(r"^(\(.*?\)|\S+) ([a-z][\w\-]*)\((.*)$")
-_ARRAY = re.compile(r"(pred|[subf]+\d+\w*|token)\[([\d,]*)\]")
+_ARRAY = re.compile(r"(pred|[subf]+\d+\w*)\[([\d,]*)\]")
+# What a device hands to the other slices: the compiler writes it as a send.
+_FAR = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
 _CALLED = re.compile(
     r"(?:calls|body|condition|to_apply|true_computation|false_computation)="
     r"%?([\w.\-]+)"
@@ -48,7 +50,7 @@ class Collective:
 def of_program(text: str, mesh: Mesh) -> list[Collective]:
     """Return the exchanges of an optimized HLO module, those that send most first.
 
-    A loop's body counts as often as it runs. What is sent is that of a ring: (n - 1) / n
+    A loop's body counts as often as it runs. What goes to other slices is along "replica". What is sent is that of a ring: (n - 1) / n
     of the whole array for a gather or a scatter, twice that for an all-reduce.
 
     Args:
@@ -59,9 +61,15 @@ def of_program(text: str, mesh: Mesh) -> list[Collective]:
     found: dict = collections.defaultdict(lambda: [0, 0.0])
     for name, lines in bodies.items():
         for result, op, rest in lines:
-            kind, size = op.removesuffix("-start"), _bytes(result, op)
-            if kind not in _KINDS or not times[name]:
+            kind = op.removesuffix("-start")
+            if op == "send" and times[name] and (far := _FAR.search(rest)):
+                kind, group = far[1].lower().replace("_", "-"), slices_of(mesh)
+                total = found[kind, "replica"]
+                total[0] += times[name]
+                total[1] += times[name] * _sent(kind, _sizes(result)[0], group)
+            if kind not in _KINDS or op == "send" or not times[name]:
                 continue
+            size = _bytes(result, op)
             if kind == "all-reduce" and "reduce-scatter" in name:
                 # A TPU's fusion of an all-reduce and of slices of it.
                 slices = [r for r, op, _ in lines if op == "dynamic-slice"]
@@ -127,12 +135,23 @@ def _trips(rest: str, bodies: dict) -> int:
     return max(limits, default=1)
 
 
-def _bytes(result: str, op: str) -> float:
-    """Return the bytes of an exchange's result; of a pair (given, result) the result."""
+def slices_of(mesh: Mesh) -> int:
+    """Return of how many slices the devices are."""
+    return len({getattr(device, "slice_index", 0) for device in mesh.devices.flat})
+
+
+def _sizes(result: str) -> list[float]:
+    """Return the bytes of each array of a result's type."""
     sizes = []
     for kind, dims in _ARRAY.findall(result):
         bits = 8 if kind == "pred" else int(re.search(r"\d+", kind)[0])
         sizes.append(math.prod(map(int, filter(None, dims.split(",")))) * bits / 8)
+    return sizes
+
+
+def _bytes(result: str, op: str) -> float:
+    """Return the bytes of an exchange's result; of a pair (given, result) the result."""
+    sizes = _sizes(result)
     if op.endswith("-start") and op != "all-reduce-start" and len(sizes) > 1:
         return max(sizes[:2]) if op.startswith("all-gather") else sizes[1]
     return sum(sizes)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from ml_collections import ConfigDict
 
@@ -182,21 +181,13 @@ def _times(step, made, done: float, sent: dict, links, mesh, dtype) -> dict[str,
 
 
 def _sending(sent: dict, links: chips.Links, mesh) -> float:
-    """Return the least seconds of sending {axes: bytes}.
-
-    Where slices exchange, each device of a slice sends its own part of what the slice
-    has reduced by then, over the slower network, besides what goes within the slice.
+    """Return the least seconds of sending {axes: bytes}; along "replica" over the
+    slower network, where there are several slices.
     """
-    slices = len({getattr(d, "slice_index", 0) for d in mesh.devices.flat})
-    seconds = 0.0
-    for axes, size in sent.items():
-        inner = math.prod(mesh.shape[a] for a in axes.split("+") if a != "replica")
-        far = slices > 1 and "replica" in axes.split("+")
-        if not far or inner > 1:
-            seconds += size / links.out
-        if far and links.between:
-            seconds += size / inner / links.between
-    return seconds
+    slices = collectives.slices_of(mesh)
+    far = sent.get("replica", 0.0) if slices > 1 else 0.0
+    near = sum(sent.values()) - far
+    return near / links.out + (far / links.between if links.between else 0.0)
 
 
 def advice(row: Row, run: builder.Run) -> str:

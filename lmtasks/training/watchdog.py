@@ -18,7 +18,8 @@ class Watchdog:
     """Ends the process when nothing was done for so many seconds.
 
     A device or another process that hangs leaves a run alive and still; nothing is
-    raised. The time a machine sleeps does not count.
+    raised. The time in which this process is stopped, by the shell or with the whole
+    machine, does not count.
     """
 
     def __init__(self, seconds: float, folder: pathlib.Path, name: str):
@@ -55,8 +56,12 @@ class Watchdog:
         self._last, self._limit = time.monotonic(), self._seconds * FIRST
 
     def _watch(self):
-        while not self._over.wait(min(self._seconds / 10, 10)):
-            if time.monotonic() - self._last > self._limit:
+        pause, seen = min(self._seconds / 10, 10), time.monotonic()
+        while not self._over.wait(pause):
+            before, seen = seen, time.monotonic()
+            if seen - before > 3 * pause + 1:  # this process itself was stopped
+                self._last = seen
+            if seen - self._last > self._limit:
                 self._end()
 
     def _end(self):
