@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import pathlib
+import platform
 import re
 import socket
 import sys
@@ -22,6 +23,8 @@ from lmtasks.training import supervise
 
 # Seconds without a sign of life after which a process counts as dead.
 HEARTBEAT = 20
+# Seconds after which a file of one host is seen on the others.
+SHOWS = 5
 # What the runtime says where a connection broke; jax raises some of it as ValueError.
 _BROKEN = re.compile(r"\b(UNAVAILABLE|UNKNOWN|DEADLINE_EXCEEDED|INTERNAL): ")
 
@@ -178,10 +181,14 @@ def check_shared(path: pathlib.Path) -> None:
     """Raise ValueError, on all processes, where they do not see the same folder."""
     if jax.process_count() == 1:
         return
-    probe = path / ".shared"
+    # A name that no disk remembers as missing.
+    probe = path / agree(f".shared-{platform.node()}-{os.getpid()}")
     if is_chief():
         probe.write_text("")
     multihost_utils.sync_global_devices("lmtasks: the probe is written")
+    end = time.monotonic() + SHOWS
+    while not probe.exists() and time.monotonic() < end:
+        time.sleep(0.1)
     sees = multihost_utils.process_allgather(np.array(probe.exists()))
     if is_chief():
         probe.unlink()

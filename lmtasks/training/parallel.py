@@ -93,6 +93,11 @@ class Parallel:
 def make_mesh(parallel: Parallel, devices=None) -> Mesh:
     """Return the mesh of AXES over the devices; replicas lie on slices of their own."""
     devices = jax.devices() if devices is None else devices
+    if parallel.mode == "pmap" and jax.process_count() > 1:
+        raise ValueError(
+            "parallel.mode='pmap' is for the devices of one process; use 'jit', which "
+            "spans those of all"
+        )
     sizes = parallel.sizes(len(devices))
     slices = len({getattr(device, "slice_index", 0) for device in devices})
     if sizes[0] % slices:
