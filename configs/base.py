@@ -152,6 +152,7 @@ def watching(c: ConfigDict) -> None:
     c.parallel.fsdp = 1  # parameters in parts
     c.parallel.sequence = 1  # length in parts
     c.parallel.tensor = 1  # heads and hidden widths in parts
+    c.parallel.rules = ()  # "NAME:AXIS": where a logical axis lies instead ("mlp:fsdp")
     c.parallel.mode = "jit"  # jit | pmap (data parallel only)
 
 

@@ -63,7 +63,8 @@ def load(
     mesh = parallel.make_mesh(run.parallel)
     run, _ = begin.on_devices(run, mesh)
     part = "ema" if run.config.eval.ema else "params"
-    params, step = workdir.restore_for_use(folder, run, mesh, step, part)
+    with parallel.following(run.parallel):
+        params, step = workdir.restore_for_use(folder, run, mesh, step, part)
     draft = None
     if run.config.decode.draft:
         draft = _draft_of(run)

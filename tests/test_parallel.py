@@ -255,6 +255,31 @@ def test_an_update_under_pmap_is_the_update_on_one_device(architecture):
         np.testing.assert_allclose(x, y, atol=1e-5)
 
 
+def test_rules_can_be_changed_for_a_run():
+    mesh, logical = _mesh(1, 4, 1, 2), PartitionSpec("embed", "mlp")
+    of = lambda: parallel.param_sharding(mesh, logical, (16, 32)).spec
+    assert of() == PartitionSpec("fsdp", "tensor")
+    changed = parallel.Parallel(rules=("embed:", "mlp:fsdp"))
+    with parallel.following(changed):
+        assert of() == PartitionSpec(None, "fsdp")
+        test_an_update_on_a_mesh_is_the_update_on_one_device("decoder", (2, 2, 1, 2))
+    assert of() == PartitionSpec("fsdp", "tensor")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("mlp", "'mlp': each is NAME:AXIS"),
+        ("mlp:fdsp", "NAME:AXIS"),
+        ("batch:tensor", "but batch"),
+        ("mpl:fsdp", "did you mean 'mlp'"),
+    ],
+)
+def test_a_rule_that_is_none_is_refused(text, said):
+    with pytest.raises(ValueError, match=said):
+        parallel.Parallel(rules=(text,))
+
+
 def test_full_sharding_holds_no_second_copy_of_the_parameters():
     """Behind the state itself, a device needs a layer's parameters at a time."""
     one, mesh = (

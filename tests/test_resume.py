@@ -347,7 +347,7 @@ def test_a_run_goes_on_over_other_meshes(arguments, tmp_path, capsys):
     plain = {"model__dropout": 0.0, "model__attention_dropout": 0.0}
     meshes = (
         {"parallel__fsdp": 8},
-        {"parallel__fsdp": 2, "parallel__tensor": 2},
+        {"parallel__fsdp": 2, "parallel__tensor": 2, "parallel__rules": "('embed:',)"},
         {"parallel__mode": "pmap", "parallel__fsdp": 1, "train__accumulate": 1},
         {"parallel__replica": 2, "parallel__tensor": 2, "parallel__fsdp": 1},
     )

@@ -85,7 +85,9 @@ def of_run(
     run, attention = begin.on_devices(run, mesh)
     if not run.objective.writes:
         steps = tuple(step for step in steps if step != "decode")
-    rows = [_row(step, run, mesh, read, topology.parse(where)[0]) for step in steps]
+    chip = topology.parse(where)[0]
+    with parallel.following(run.parallel):
+        rows = [_row(step, run, mesh, read, chip) for step in steps]
     return {
         "topology": where,
         "devices": len(devices),

@@ -84,7 +84,8 @@ def _train(config: ConfigDict, folder: str, path: pathlib.Path, profile) -> Outc
     read = feed.read(run, parallel.Rows(mesh))
     begin.check_alike(run, path, read.fingerprint)
     dog = watchdog.Watchdog(run.config.train.stuck_after, path, jax.process_index())
-    with runtime.Interrupts() as interrupts, dog:
+    rules = parallel.following(run.parallel)
+    with runtime.Interrupts() as interrupts, dog, rules:
         trainer = Trainer(run, path, mesh, read, interrupts, dog)
         trainer.profile = runtime.Profile(profile, path / "profile")
         trainer.kernel = kernel

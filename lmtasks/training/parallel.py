@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
 import difflib
 import math
+import types
+import typing
 
 import jax
 import numpy as np
@@ -41,6 +45,9 @@ RULES = (
 )
 
 
+_CURRENT = contextvars.ContextVar("rules", default=types.MappingProxyType(dict(RULES)))
+
+
 @dataclasses.dataclass(frozen=True)
 class Parallel:
     """The mesh as numbers of devices along each axis; one axis may be -1, the rest.
@@ -51,6 +58,8 @@ class Parallel:
         fsdp: parts of parameters and optimizer state, gathered when used.
         sequence: parts of the length. tensor: parts of heads and hidden widths.
         mode: "jit" | "pmap" (data parallel only).
+        rules: "NAME:AXIS" changes where a logical axis of RULES lies ("mlp:fsdp"), and
+            "NAME:" keeps it whole on every device.
     """
 
     data: int = -1
@@ -59,8 +68,17 @@ class Parallel:
     tensor: int = 1
     mode: str = "jit"
     replica: int = 1
+    rules: tuple[str, ...] = ()
 
     def __post_init__(self):
+        for text in self.rules:
+            name, colon, axis = text.partition(":")
+            if not colon or axis not in ("", *AXES) or name == "batch":
+                raise ValueError(
+                    f"parallel.rules has {text!r}: each is NAME:AXIS, with AXIS one of "
+                    f"{', '.join(AXES)} or nothing, and NAME a logical axis but batch"
+                )
+            mesh_axes(name)  # known, or an error with the nearest
         if self.mode not in ("jit", "pmap"):
             raise ValueError(f"parallel.mode={self.mode!r} is not one of jit, pmap")
         cut = (self.replica, self.fsdp, self.sequence, self.tensor)
@@ -120,12 +138,12 @@ def mesh_axes(name: str | None):
     """Return the mesh axes of a logical name; an unknown one is an error."""
     if name is None:
         return None
-    rules = dict(RULES)
-    if name not in rules:
-        near = difflib.get_close_matches(name, rules, n=1)
+    known = _CURRENT.get()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"no sharding rule for the logical axis {name!r}{hint}")
-    return rules[name]
+    return known[name]
 
 
 def _size(mesh: Mesh, axes) -> int:
@@ -254,5 +272,17 @@ class Rows:
 
 
 def rules():
-    """Return a context in which linen's logical constraints follow RULES."""
-    return nn.logical_axis_rules(RULES)
+    """Return a context in which linen's logical constraints follow the rules."""
+    return nn.logical_axis_rules(tuple(_CURRENT.get().items()))
+
+
+@contextlib.contextmanager
+def following(parallel: Parallel) -> typing.Iterator[None]:
+    """Run with the rules that parallel.rules changes."""
+    pairs = (text.split(":") for text in parallel.rules)
+    changed = {name: axis or None for name, axis in pairs}
+    token = _CURRENT.set(dict(RULES) | changed)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
