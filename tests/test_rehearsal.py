@@ -34,6 +34,18 @@ HloModule step, entry_computation_layout={()->f32[]}
   ROOT %lt = pred[] compare(%p.2, %constant.1), direction=LT
 }
 
+%fused.1 (p.3: f32[4]) -> f32[16] {
+  ROOT %gather.2 = f32[32]{0} all-gather(%p.3), replica_groups=[2,4]<=[8]
+}
+
+%async_collective_fusion.1 (p.4: f32[4]) -> f32[16] {
+  ROOT %gather.3 = f32[32]{0} all-gather(%p.4), replica_groups=[2,4]<=[8]
+}
+
+%fused.2 (p.5: f32[4]) -> f32[16] {
+  ROOT %gather.4 = f32[32]{0} all-gather(%p.5), replica_groups=[2,4]<=[8]
+}
+
 %all-reduce-scatter.3 (input: f32[1024,64], other: bf16[8]) -> (f32[256,64], bf16[2]) {
   %all-reduce.3 = (f32[1024,64], bf16[8]) all-reduce(%input), replica_groups={{0,1,2,3},{4,5,6,7}}
   %cut.1 = f32[256,64]{0,1} dynamic-slice(%all-reduce.3), dynamic_slice_sizes={256,64}
@@ -52,6 +64,9 @@ ENTRY %main (x: f32[16]) -> f32[] {
   %alone.1 = f32[8]{0} all-reduce(%x), replica_groups=[8,1]<=[8], to_apply=%add
   %p.9 = (f32[6], f32[6], u32[], u32[]) collective-permute-start(%x), source_target_pairs={{0,0},{1,5}}
   %all.1 = pred[8]{0} all-reduce(%x), replica_groups={}, to_apply=%or
+  %async-collective-start.1 = f32[32]{0} fusion(%x), kind=kCustom, calls=%fused.1
+  %fusion.9 = f32[32]{0} fusion(%x), kind=kCustom, calls=%async_collective_fusion.1
+  %async-collective-done.1 = f32[32]{0} fusion(%x), kind=kCustom, calls=%fused.2
   ROOT %done = f32[] constant(0)
 }
 """
@@ -69,7 +84,8 @@ def test_what_is_sent_is_counted_by_kind_and_axis():
     found = collectives.of_program(MODULE, _mesh())
     got = {(one.kind, one.axes): (one.count, one.sent) for one in found}
     assert got == {
-        ("all-gather", "fsdp"): (3 + 5, 8 * (16 * 8 * 4) * 3 / 4),
+        # Eight in the loops, and one that runs beside a product.
+        ("all-gather", "fsdp"): (3 + 5 + 1, (8 * (16 * 8 * 4) + 32 * 4) * 3 / 4),
         ("reduce-scatter", "fsdp"): (1, (256 * 64 * 4 + 2 * 2) * 3),
         ("all-reduce", "data"): (2, 2 * (2 * 40 / 2)),
         ("all-to-all", "fsdp"): (1, 32 / 2),

@@ -18,6 +18,9 @@ _HEAD = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
 _LINE = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
 _CALL = re.compile(r"^(\(.*?\)|\S+) ([a-z][\w\-]*)\((.*)$")
 _ARRAY = re.compile(r"(pred|[subf]+\d+\w*)\[([\d,]*)\]")
+# On a TPU an exchange stands in the fusion that starts it, again in those it runs
+# beside, and in the one that waits for it.
+_AGAIN = ("async-collective-done", "async_collective_fusion")
 # What a device hands to the other slices: the compiler writes it as a send.
 _FAR = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
 _CALLED = re.compile(
@@ -60,7 +63,7 @@ def of_program(text: str, mesh: Mesh) -> list[Collective]:
     times = _times(bodies, entry)
     found: dict = collections.defaultdict(lambda: [0, 0.0])
     for name, lines in bodies.items():
-        for result, op, rest in lines:
+        for _, result, op, rest in lines:
             kind = op.removesuffix("-start")
             if op == "send" and times[name] and (far := _FAR.search(rest)):
                 kind, group = far[1].lower().replace("_", "-"), slices_of(mesh)
@@ -72,7 +75,7 @@ def of_program(text: str, mesh: Mesh) -> list[Collective]:
             size = _bytes(result, op)
             if kind == "all-reduce" and "reduce-scatter" in name:
                 # A TPU's fusion of an all-reduce and of slices of it.
-                slices = [r for r, op, _ in lines if op == "dynamic-slice"]
+                slices = [r for _, r, op, _ in lines if op == "dynamic-slice"]
                 kind, size = "reduce-scatter", sum(_bytes(r, "") for r in slices)
             group, axes = _group(rest, mesh)
             if axes:
@@ -84,7 +87,7 @@ def of_program(text: str, mesh: Mesh) -> list[Collective]:
 
 
 def _computations(text: str):
-    """Return ({computation: [(result type, op, the rest)]}, the entry's name)."""
+    """Return ({computation: [(name, result type, op, the rest)]}, the entry's name)."""
     bodies: dict[str, list] = {}
     entry = lines = None
     for line in text.splitlines():
@@ -96,7 +99,7 @@ def _computations(text: str):
         named = _LINE.match(line) if lines is not None else None
         call = _CALL.match(named[2]) if named else None
         if call:
-            lines.append(call.groups())
+            lines.append((named[1], *call.groups()))
     return bodies, entry
 
 
@@ -106,13 +109,15 @@ def _times(bodies: dict, entry: str) -> dict[str, int]:
 
     def visit(name, count):
         times[name] += count
-        for _, op, rest in bodies[name]:
+        for caller, _, op, rest in bodies[name]:
+            if caller.startswith(_AGAIN):
+                continue
             trips = _trips(rest, bodies) if op == "while" else 1
             called = _CALLED.findall(rest)
             for names in _BRANCHES.findall(rest):
                 called += [one.strip(" %") for one in names.split(",")]
             for one in called:
-                if one in bodies:
+                if one in bodies and not one.startswith(_AGAIN):
                     visit(one, count * trips)
 
     visit(entry, 1)
@@ -128,7 +133,7 @@ def _trips(rest: str, bodies: dict) -> int:
     condition = re.search(r"condition=%?([\w.\-]+)", rest)[1]
     limits = [
         int(number[1])
-        for result, op, given in bodies[condition]
+        for _, result, op, given in bodies[condition]
         if op == "constant" and result.startswith("s32[]")
         if (number := re.match(r"(\d+)\)", given))
     ]
