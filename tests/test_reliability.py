@@ -371,3 +371,22 @@ def test_developers_can_ask_for_the_traceback(monkeypatch, capsys):
     monkeypatch.setenv("LMTASKS_TRACEBACK", "1")
     with pytest.raises(ValueError, match="did you mean quickstart"):
         runs.command(capsys, "config", "quikstart")
+
+
+# A trace of some steps.
+
+
+def test_steps_that_are_asked_for_are_traced(data, tmp_path, capsys):
+    work = tmp_path / "work"
+    out = runs.good(capsys, *runs.classify(data, work), "--profile=2:4")
+    assert f"steps 2 to 3 are traced in {work / 'profile'}" in out
+    assert list((work / "profile").rglob("*.xplane.pb"))
+    assert "mfu: FLOPs of the products" in out
+
+
+@pytest.mark.parametrize("steps", ["3", "0:2", "4:4", "5:2", "a:b"])
+def test_steps_that_are_none_are_refused(steps, data, tmp_path, capsys):
+    argv = runs.classify(data, tmp_path / "work")
+    said = runs.command(capsys, *argv, f"--profile={steps}")
+    assert said.code == 2 and "takes A:B" in said.err
+    assert not (tmp_path / "work").exists()
