@@ -1,4 +1,7 @@
-"""Several processes as one run, on this machine, by gloo."""
+"""Several processes as one run, on this machine, by gloo.
+
+Those that are started twice or killed: pytest -m slow tests/test_hosts.py
+"""
 
 import json
 import math
@@ -172,7 +175,7 @@ def test_processes_write_the_texts_that_one_writes(axes, tmp_path):
     assert found == pytest.approx(wanted, rel=1e-5)
 
 
-@pytest.mark.process
+@pytest.mark.slow
 def test_a_killed_process_ends_the_others_and_all_resume_exactly(
     whole, arguments, tmp_path
 ):
@@ -188,13 +191,13 @@ def test_so_do_four_processes(arguments, tmp_path):
 def killed_and_resumed(count, arguments, work, whole):
     """Kill one of so many processes; all end, and all started again end as `whole`."""
     processes = runs.start_hosts(count, *arguments(work))
-    assert runs.until(processes[0], lambda: seen(work) >= 3)
+    assert runs.until(processes[0], lambda: seen(work) >= 3, 150)
     killed = children(processes[1])
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
     begun = time.monotonic()
     said = all_ended(processes)
-    assert time.monotonic() - begun < 45
+    assert time.monotonic() - begun < 60
     assert killed and [one.code for one in said] == [1] * count, said[0].err
     for i, one in enumerate(said):
         word = "was killed" if i == 1 else "another process is gone"
@@ -212,11 +215,11 @@ def children(process):
         return [int(pid) for pid in found.read().split()]
 
 
-@pytest.mark.process
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_at_one_step(whole, arguments, tmp_path):
     work = tmp_path / "work"
     processes = runs.start_hosts(2, *arguments(work))
-    assert runs.until(processes[0], lambda: seen(work) >= 2)
+    assert runs.until(processes[0], lambda: seen(work) >= 2, 150)
     processes[1].send_signal(signal.SIGTERM)
     said = good(processes)
     assert "preempted: saved step" in said[0].out
@@ -226,10 +229,8 @@ def test_a_signal_to_one_process_stops_all_at_one_step(whole, arguments, tmp_pat
     assert runs.numbers(work) == runs.numbers(whole)
 
 
-@pytest.mark.process
-@pytest.mark.parametrize(
-    ("before", "after"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
 def test_another_number_of_processes_goes_on(before, after, arguments, tmp_path):
     work, straight = tmp_path / "work", tmp_path / "straight"
     for count, steps in ((before, 3), (after, 6)):
@@ -273,7 +274,7 @@ def test_processes_of_different_runs_are_refused(arguments, tmp_path):
 def test_two_runs_in_one_work_directory_are_refused(arguments, tmp_path):
     work = tmp_path / "work"
     first = runs.start(*arguments(work, train__steps=2000))
-    assert runs.until(first, lambda: seen(work) >= 1)
+    assert runs.until(first, lambda: seen(work) >= 1, 150)
     second = runs.ended(runs.start(*arguments(work, train__steps=2000)))
     assert second.code == 2, second
     assert f"is in use by process {first.pid} of " in second.err

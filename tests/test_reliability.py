@@ -254,7 +254,7 @@ def test_a_kill_in_the_middle_of_any_file_needs_no_repair(
     [
         (feed, "read"),  # while data is read
         (features.Pieces, "_add"),  # while it is cut into tokens
-        (loop.steps, "jit_step"),  # before the first compile
+        (loop.updates.steps, "jit_step"),  # before the first compile
         (loop.begin, "fresh_state"),  # while parameters are drawn
         (loop.workdir, "write_config"),  # while the work directory is written
     ],
@@ -322,7 +322,7 @@ def _watched(monkeypatch, capsys, argv):
     seen, save = [], loop.Trainer._save
 
     def watched(self, *args):
-        self.checkpoints.wait()
+        self.store.checkpoints.wait()
         seen.append((threading.active_count(), _open_files(), _resident()))
         save(self, *args)
 

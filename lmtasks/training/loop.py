@@ -81,18 +81,19 @@ def _train(config: ConfigDict, folder: str, path: pathlib.Path, profile) -> Outc
     mesh = parallel.make_mesh(run.parallel)
     run, kernel = begin.on_devices(run, mesh)
     parallel.check_batch(mesh, run.config.train.batch_size, run.config.train.accumulate)
-    read = feed.read(run, parallel.Rows(mesh))
-    begin.check_alike(run, path, read.fingerprint)
-    dog = watchdog.Watchdog(run.config.train.stuck_after, path, jax.process_index())
     rules = parallel.following(run.parallel)
-    with runtime.Interrupts() as interrupts, dog, rules:
-        trainer = Trainer(run, path, mesh, read, interrupts, dog)
-        trainer.profile = runtime.Profile(profile, path / "profile")
-        trainer.kernel = kernel
-        try:
-            return trainer.run_all()
-        finally:
-            trainer.close()
+    with runtime.Interrupts() as interrupts, rules:
+        read = feed.read(run, parallel.Rows(mesh))
+        begin.check_alike(run, path, read.fingerprint)
+        stuck = run.config.train.stuck_after
+        with watchdog.Watchdog(stuck, path, jax.process_index()) as dog:
+            trainer = Trainer(run, path, mesh, read, interrupts, dog)
+            trainer.profile = runtime.Profile(profile, path / "profile")
+            trainer.kernel = kernel
+            try:
+                return trainer.run_all()
+            finally:
+                trainer.close()
 
 
 class Trainer:
