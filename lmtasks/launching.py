@@ -74,6 +74,11 @@ def _head(plan: Plan) -> list[str]:
     return ["#!/usr/bin/env bash", f"# Made by: {plan.command}"]
 
 
+def _place(plan: Plan) -> list[str]:
+    zone = [f"--zone={plan.zone}"] if plan.zone else []
+    return zone + ([f"--project={plan.project}"] if plan.project else [])
+
+
 def _train(plan: Plan, program: str = "lmtasks") -> str:
     words = ("train", *plan.arguments, f"--workdir={plan.workdir}", "--hosts=auto")
     return f"{program} {_words(*words)}"
@@ -86,8 +91,6 @@ def tpu(plan: Plan) -> str:
     on when the terminal closes; its log lies on each host.
     """
     version = TPUS[plan.kind.split("-")[0]][1]
-    place = [f"--zone={plan.zone}"] if plan.zone else []
-    place += [f"--project={plan.project}"] if plan.project else []
     remote = (
         "set -e; mkdir -p ~/lmtasks; tar -xf ~/lmtasks.tar -C ~/lmtasks; cd ~/lmtasks; "
         "test -d venv || python3.11 -m venv venv || python3 -m venv venv; "
@@ -102,7 +105,7 @@ def tpu(plan: Plan) -> str:
         "# --rename-dir-limit=100000).",
         "set -euo pipefail",
         f"name={shlex.quote(plan.name)}",
-        f'tpu() {{ gcloud compute tpus tpu-vm "$@" {_words(*place)}; }}',
+        f'tpu() {{ gcloud compute tpus tpu-vm "$@" {_words(*_place(plan))}; }}',
         'if ! tpu describe "$name" > /dev/null 2>&1; then',
         f'  tpu create "$name" --accelerator-type={plan.kind} --version={version}',
         "fi",
@@ -157,14 +160,12 @@ def slurm(plan: Plan) -> str:
 
 def gke(plan: Plan) -> str:
     """Return a script that starts a workload on TPU slices of Kubernetes, by xpk."""
-    place = [f"--zone={plan.zone}"] if plan.zone else []
-    place += [f"--project={plan.project}"] if plan.project else []
     inside = f"pip install --quiet -e '.[tpu]' && {_train(plan)}"
     words = (
         "xpk", "workload", "create", f"--cluster={plan.cluster}",
         f"--workload={plan.name}", f"--tpu-type={plan.kind}",
         f"--num-slices={plan.slices}", "--base-docker-image=python:3.11",
-        "--script-dir=.", "--max-restarts=10", f"--command={inside}", *place,
+        "--script-dir=.", "--max-restarts=10", f"--command={inside}", *_place(plan),
     )  # fmt: skip
     lines = [
         *_head(plan),

@@ -240,6 +240,27 @@ def test_rollback_before_any_checkpoint_begins_anew(
     assert runs.steps(work)[-1] == 6
 
 
+def test_what_is_bad_over_any_batches_is_given_up(data, tmp_path, capsys, monkeypatch):
+    make = steps.jit_step
+
+    def diverging(recipe):
+        update = make(recipe)
+
+        def step(state, batch, *limit):
+            spoil = no_number if int(state.step) == 3 else lambda f, *args: f(*args)
+            return spoil(update, state, batch, *limit)
+
+        return step
+
+    monkeypatch.setattr(steps, "jit_step", diverging)
+    work = tmp_path / "work"
+    argv = runs.classify(data, work, train__steps=8, guard__nan="rollback")
+    said = runs.command(capsys, *argv)
+    assert said.code == 2 and "went back to step 2 3 times" in said.err
+    assert [row["step"] for row in runs.rows(work, guard.FILE)] == [4] * 4
+    assert runs.steps(work)[-1] == 2
+
+
 @pytest.mark.parametrize("policy", ["stop", "rollback"])
 def test_a_jump_is_seen_once_enough_losses_are_known(
     policy, data, tmp_path, capsys, monkeypatch

@@ -195,19 +195,24 @@ def _problem(architecture):
     return one, recipe, params, rows, float(metrics["loss"]), new.params
 
 
-def _sharded_update(architecture, mesh):
-    """Return (lowered text, new state, metrics) of one update on the mesh."""
-    one, recipe, params, rows, *_ = _problem(architecture)
-    shardings = _shardings(one, mesh)
-    state = steps.init_state(recipe, params, jax.random.key(0))
+def _places(state, mesh, shardings):
+    """Return the shardings of a train state, given those of its parameters."""
     whole = parallel.replicated(mesh)
-    placed = steps.TrainState(
+    return steps.TrainState(
         step=whole,
         params=shardings,
         opt_state=parallel.like_params(mesh, shardings, state.opt_state),
         ema=None,
         rng=whole,
     )
+
+
+def _sharded_update(architecture, mesh):
+    """Return (lowered text, new state, metrics) of one update on the mesh."""
+    one, recipe, params, rows, *_ = _problem(architecture)
+    shardings = _shardings(one, mesh)
+    state = steps.init_state(recipe, params, jax.random.key(0))
+    placed = _places(state, mesh, shardings)
     with jax.set_mesh(mesh), parallel.rules():
         state = jax.device_put(state, placed)
         batch = parallel.put(rows, parallel.batch_sharding(mesh))
@@ -292,14 +297,7 @@ def test_full_sharding_holds_no_second_copy_of_the_parameters():
     state = jax.eval_shape(
         lambda p: steps.init_state(recipe, p, jax.random.key(0)), like
     )
-    whole = parallel.replicated(mesh)
-    placed = steps.TrainState(
-        step=whole,
-        params=shardings,
-        opt_state=parallel.like_params(mesh, shardings, state.opt_state),
-        ema=None,
-        rng=whole,
-    )
+    placed = _places(state, mesh, shardings)
     state = jax.tree.map(
         lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), state, placed
     )

@@ -287,9 +287,8 @@ class TransformerConfig:
         scalings = ("", "linear", "llama3", "yarn")
         _choose("positions.scaling", self.positions.scaling, scalings)
         _choose("attention.qk_norm", self.attention.qk_norm, ("", "head", "width"))
-        implementations = ("xla", "cudnn", "splash", "auto")
-        implementation = self.attention.implementation
-        _choose("attention.implementation", implementation, implementations)
+        kernels, kernel = ("xla", "cudnn", "splash", "auto"), self.attention
+        _choose("attention.implementation", kernel.implementation, kernels)
         acts = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "quick_gelu")
         _choose("activation", self.activation, acts)
         _choose("pooling", self.pooling, ("cls", "mean"))

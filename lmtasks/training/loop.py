@@ -88,8 +88,7 @@ def _train(config: ConfigDict, folder: str, path: pathlib.Path, profile) -> Outc
         stuck = run.config.train.stuck_after
         with watchdog.Watchdog(stuck, path, jax.process_index()) as dog:
             trainer = Trainer(run, path, mesh, read, interrupts, dog)
-            trainer.profile = runtime.Profile(profile, path / "profile")
-            trainer.kernel = kernel
+            trainer.profile, trainer.kernel = runtime.Profile(profile, path), kernel
             try:
                 return trainer.run_all()
             finally:
@@ -147,9 +146,6 @@ class Trainer:
                 state = self.last = None  # room for the one that comes
                 state, first = self.store.go_back(bad.step, note)
         step = int(jax.device_get(state.step))
-        if stopped == "preempted":
-            self._save(step, state)
-            note(f"preempted: saved step {step}; run again to go on")
         self.store.checkpoints.wait()
         self._write_card(step, stopped)
         return Outcome(step, self.watch.memory.metrics, stopped)
@@ -170,9 +166,13 @@ class Trainer:
             process_index=self.host,
         )
         try:
-            return self._steps(state, first)
+            state, stopped = self._steps(state, first)
         except evaluate.Stopped:
-            return self.last, "preempted"
+            state, stopped = self.last, "preempted"
+        if stopped == "preempted":
+            self._save(step := int(jax.device_get(state.step)), state)
+            self.progress.note(f"preempted: saved step {step}; run again to go on")
+        return state, stopped
 
     def _lines(self) -> list[str]:
         """Return what there is to say about the data."""

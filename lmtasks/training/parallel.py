@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import dataclasses
 import difflib
+import functools
 import math
 import types
 import typing
@@ -243,6 +244,7 @@ def put(batch, sharding: NamedSharding):
     return {name: placed(x) for name, x in batch.items()}
 
 
+@functools.lru_cache
 def _parts(sharding: NamedSharding) -> tuple[int, list[int]]:
     """Return (parts that rows are cut into, those that lie on this process's devices)."""
     parts = ways(sharding.mesh)

@@ -93,10 +93,10 @@ def steps_of(text: str) -> range:
 
 
 class Profile:
-    """Traces some steps into a folder that TensorBoard and Perfetto read."""
+    """Traces some steps into WORKDIR/profile, which TensorBoard and Perfetto read."""
 
-    def __init__(self, steps: range | None, folder: pathlib.Path):
-        self._steps, self._folder, self._on = steps or range(0), folder, False
+    def __init__(self, steps: range | None, work: pathlib.Path):
+        self._steps, self._folder, self._on = steps or range(0), work / "profile", False
 
     def before(self, step: int) -> None:
         """Begin the trace, where this step is the first that was asked for."""

@@ -16,6 +16,9 @@ from lmtasks.training import step as steps
 from lmtasks.training import watch as watching
 from lmtasks.training import workdir
 
+# Returns to one checkpoint before the run is given up.
+MOST = 3
+
 
 class Store:
     """Restores and saves a run's state, with what it remembers besides.
@@ -38,6 +41,7 @@ class Store:
         self.run, self.path, self.mesh, self.recipe = run, path, mesh, recipe
         self.watch, self.guard, self.fingerprint = watch, guard, fingerprint
         self.offset = 0
+        self._returns = (-1, 0)  # the step gone back to, and how often
         c, split = run.config.checkpoint, watch.split
         self.checkpoints = checkpoint.Checkpoints(
             path / "checkpoints",
@@ -86,12 +90,24 @@ class Store:
     def go_back(self, bad: int, note: typing.Callable[[str], None]):
         """Return (state, its step) of the last checkpoint; the batches from there to
         that of the bad step are left out from now on.
+
+        Raises:
+            ValueError: it was gone back to over and over: other batches do not help.
         """
         behind = bad + self.offset
         self.checkpoints.wait()
         self.offset, self.guard.losses = 0, []
         self.watch.memory = watching.Memory()
         state, first = self.restore_or_start(note)
+        self._returns = (
+            first,
+            self._returns[1] + 1 if first == self._returns[0] else 1,
+        )
+        if self._returns[1] > MOST:
+            raise ValueError(
+                f"the run went back to step {first} {MOST} times and its loss is bad "
+                f"again at step {bad}, over other batches; lower optim.learning_rate"
+            )
         self.offset = behind - first
         note(f"{self.offset} batches are left out, up to that of step {bad}")
         return state, first

@@ -52,8 +52,8 @@ def open_new(folder: str) -> pathlib.Path:
 def locked(path: pathlib.Path) -> typing.Iterator[None]:
     """Hold the work directory for one run; a killed one lets it go by itself.
 
-    Of several processes the first holds it for all. A disk that knows no locks is
-    used without.
+    Of several processes the first holds it for all. A disk that knows no locks is used
+    without one, and that is said.
 
     Raises:
         ValueError: another run holds it.
@@ -84,11 +84,17 @@ def _lock(file: pathlib.Path) -> int | None:
                 f"the work directory {file.parent} is in use by {holder}; wait until it "
                 "ends, stop it, or choose another with --workdir"
             ) from None
-        except FileNotFoundError:
-            pass
-        except OSError:
+        except FileNotFoundError:  # it did: take the lock of the new file
+            os.close(handle)
+            continue
+        except OSError as error:
             os.close(handle)
             file.unlink(missing_ok=True)
+            print(
+                f"{file.parent} is on a disk without locks ({error.strerror}): nothing "
+                "keeps a second run out of it",
+                file=sys.stderr,
+            )
             return None
         os.close(handle)
     os.truncate(handle, 0)
