@@ -86,6 +86,7 @@ def model() -> ConfigDict:
     m.scan_layers = flag()  # one compiled layer, for deep models
     m.remat = text()  # "" | full | dots: recomputed in the backward pass
     m.dtype = text()  # float32 | bfloat16, of activations and matmuls
+    m.matmul = text()  # "" as dtype | int8: products of the layers, in training
 
     layer_parts(m)
     return m

@@ -35,7 +35,7 @@ def base() -> ConfigDict:
     c.data.source_length = 128  # S, source tokens in a row (encoder-decoder)
     c.data.packing = True  # several examples a row, attention kept apart
     c.data.buckets = ()  # lengths that batches are padded to; () = chosen
-    c.data.on_error = "raise"  # malformed record: raise | skip (counted)
+    c.data.on_error = "raise"  # malformed record: raise | skip, counted | quarantine
     c.data.on_long = "truncate"  # text over the length: truncate | skip | raise
     c.data.limit = 0  # use only so many records of each split; 0 = all
     c.data.threads = 2  # that read ahead

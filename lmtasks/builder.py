@@ -84,7 +84,7 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     config.prompt.template = templates.text_of(config.prompt.template)
     pretrained.derive(config, folder)
     checks.check_init(config)
-    mixed = taskdata.parts_of(config)
+    mixed = taskdata.parts_of(config, folder)
     task = (
         mixing.task_of(mixed, config.eval.limit) if mixed else taskdata.task_of(config)
     )
@@ -92,7 +92,7 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
     name = config.objective or cells.default_objective(task, config)
     objectives.check_cell(name, task.kind.__name__, config.architecture)
     config.objective = name
-    options = taskdata.data_options(config)
+    options = taskdata.data_options(config, folder)
     if mixed:  # the limit is that of each part
         options = dataclasses.replace(options, limit=0)
     decoding.resolve(config, task)

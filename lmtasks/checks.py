@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from lmtasks import schema
 from lmtasks import tokenizers
 from lmtasks.data import features
+from lmtasks.data import sources
 from lmtasks.data import templates
 from lmtasks.objectives import classify
 from lmtasks.types import ARCHITECTURES
@@ -35,7 +36,7 @@ def check_values(config: ConfigDict) -> None:
                 f"{key}={config[section][name]} must be at least {minimum}"
             )
     choices = {
-        "data.on_error": ("raise", "skip"), "data.on_long": features.ON_LONG,
+        "data.on_error": sources.ON_ERROR, "data.on_long": features.ON_LONG,
         "eval.mode": ("min", "max"),
         "prompt.label_norm": classify.LABEL_NORMS,
         "tokenizer.kind": tokenizers.KINDS,

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import difflib
 import importlib
+import os
 
 from ml_collections import ConfigDict
 
@@ -46,7 +47,7 @@ def task_of(config: ConfigDict) -> task_base.Task:
     return task
 
 
-def parts_of(config: ConfigDict) -> tuple[mixing.Part, ...]:
+def parts_of(config: ConfigDict, folder: str | None = None) -> tuple[mixing.Part, ...]:
     """Return the tasks of task "mixture", () for one task alone."""
     mix = config.mix
     if (config.task == mixing.NAME) != bool(mix.tasks):
@@ -62,12 +63,13 @@ def parts_of(config: ConfigDict) -> tuple[mixing.Part, ...]:
         )
     _check_mix(config)
     found, names = [], collections.Counter()
-    for name, folder in zip(mix.tasks, dirs, strict=True):
+    for name, place in zip(mix.tasks, dirs, strict=True):
         one = config.copy_and_resolve_references()
-        one.task, one.data.dir = name, folder
+        one.task, one.data.dir = name, place
         names[name] += 1
         called = name if names[name] == 1 else f"{name}_{names[name]}"
-        found.append(mixing.Part(called, task_of(one), data_options(one)))
+        options = data_options(one, folder, called)
+        found.append(mixing.Part(called, task_of(one), options))
     return tuple(found)
 
 
@@ -113,9 +115,16 @@ def with_shots(task, config: ConfigDict, options) -> task_base.Task:
     return found
 
 
-def data_options(config: ConfigDict) -> sources.DataOptions:
-    """Return the options of the sources."""
+def data_options(
+    config: ConfigDict, folder: str | None = None, part: str = ""
+) -> sources.DataOptions:
+    """Return the options of the sources of a run, or of one part of its mixture.
+
+    Malformed records are set apart in the work directory's folder quarantine; without
+    a work directory they are only counted.
+    """
     d = config.data
+    apart = os.path.join(folder, "quarantine", part) if folder else ""
     return sources.DataOptions(
         dir=d.dir,
         files={split: file for split, file in d.files.items() if file},
@@ -124,6 +133,7 @@ def data_options(config: ConfigDict) -> sources.DataOptions:
         on_error=d.on_error,
         seed=config.seed,
         limit=d.limit,
+        quarantine=apart,
     )
 
 

@@ -1,5 +1,6 @@
 """What a user gets wrong: one line, exit code 2, and nothing half-written."""
 
+import json
 import shutil
 
 import jax
@@ -91,7 +92,7 @@ OVERRIDES = [
     ("data.length=2", "data.length=2", "at least 4"),
     ("data.limit=-1", "data.limit=-1", "at least 0"),
     ("data.on_long=cut", "data.on_long='cut'", "truncate, skip, raise"),
-    ("data.on_error=ignore", "data.on_error='ignore'", "raise, skip"),
+    ("data.on_error=ignore", "data.on_error='ignore'", "raise, skip, quarantine"),
     ("data.format=cvs", "data.format='cvs'", "did you mean 'csv'"),
     ("data.dir=nowhere", "nowhere", "no folder"),
     ("data.files.train=nowhere.csv", "config.data.files.train", "nowhere.csv"),
@@ -302,6 +303,18 @@ def test_malformed_records_are_left_out_and_counted_on_request(tmp_path, capsys)
     argv = runs.classify(folder, tmp_path / "work", train__steps=1)
     out = runs.good(capsys, *argv, "--config.data.on_error=skip")
     assert "24 examples" in out and "1 malformed records skipped" in out
+
+
+def test_malformed_records_are_set_apart_on_request(tmp_path, capsys):
+    folder, work = runs.data(tmp_path / "data", train=24), tmp_path / "work"
+    with open(folder / "train.csv", "a") as file:
+        file.write("one,two,three\n")
+    argv = runs.classify(folder, work, train__steps=1)
+    out = runs.good(capsys, *argv, "--config.data.on_error=quarantine")
+    assert "24 examples" in out and "1 malformed records skipped" in out
+    [row] = map(json.loads, (work / "quarantine/train.jsonl").read_text().splitlines())
+    assert row["place"] == f"{folder}/train.csv:26" and "columns" in row["what"]
+    assert not (work / "quarantine/validation.jsonl").exists()
 
 
 def test_mostly_malformed_records_are_refused_even_on_request(tmp_path, capsys):

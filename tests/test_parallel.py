@@ -1,7 +1,9 @@
 """Meshes, shardings, and the same update on one device and on eight."""
 
 import ast
+import dataclasses
 import functools
+import itertools
 import math
 import pathlib
 
@@ -57,6 +59,30 @@ def test_pmap_takes_data_parallelism_alone():
         parallel.Parallel(fsdp=2, mode="pmap")
     with pytest.raises(ValueError, match="jit, pmap"):
         parallel.Parallel(mode="pmapp")
+
+
+@dataclasses.dataclass(frozen=True)
+class Chip:
+    """A device of a torus, as much of it as a mesh asks for."""
+
+    id: int
+    coords: tuple[int, ...]
+    platform = "tpu"
+    device_kind = "TPU v5"
+    core_on_chip = process_index = slice_index = 0
+
+
+@pytest.mark.parametrize("tensor", [4, 8, 16, 32])
+def test_an_axis_may_take_a_part_of_a_dimension_of_a_torus(tensor):
+    places = enumerate(itertools.product(range(4), repeat=3))
+    chips = [Chip(i, place[::-1]) for i, place in places]
+    axes = parallel.Parallel(data=1, fsdp=-1, tensor=tensor)
+    mesh = parallel.make_mesh(axes, chips)
+    groups = mesh.devices.reshape(-1, tensor)
+    assert len({chip.id for chip in groups.flat}) == 64
+    for group in groups:  # neighbours: a box of the torus
+        sides = np.ptp([chip.coords for chip in group], axis=0) + 1
+        assert np.prod(sides) == tensor
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_what_would():

@@ -86,8 +86,8 @@ def one(argv: list[str]) -> dict:
     file.unlink(missing_ok=True)
     program = [sys.executable, "-m", "lmtasks", *argv[1:], f"--json={file}"]
     done = subprocess.run(program, check=False, stdout=subprocess.DEVNULL)
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"it ended with {done.returncode}")
+    if done.returncode not in (0, 1) or not file.exists() or not file.stat().st_size:
+        raise SystemExit(f"it ended with {done.returncode} and no row")
     made = "jax {}, libtpu {}".format(*map(version, ("jax", "libtpu")))
     row = {"command": shlex.join(argv), "versions": made}
     row |= json.loads(file.read_text())

@@ -119,6 +119,11 @@ def _check(values: flags.FlagValues, rest: list[str]) -> None:
     for name in ("input", "to"):
         if not getattr(values, name):
             raise ValueError(f"lmtasks prepare needs --{name}.")
+    if values.on_error not in ("raise", "skip"):
+        raise ValueError(
+            f"--on_error={values.on_error!r} is not one of raise, skip; a run lists what it "
+            "leaves out with config.data.on_error=quarantine."
+        )
     if values.format not in _FORMATS:
         raise ValueError(
             f"--format={values.format} is not one of {', '.join(_FORMATS)}; the format "

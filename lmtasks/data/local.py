@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import glob
 import hashlib
+import json
 import os
 import typing
 from collections.abc import Callable
@@ -53,7 +54,8 @@ class Layout:
         format: a name of FORMATS, or "" for what the file name ends in.
         fields: record key -> column name or number; other columns stay as they are.
         read: own reader of a file instead of a format.
-        on_error: "raise", or "skip" to leave malformed records out, counted.
+        on_error: "raise", or "skip" to leave malformed records out, counted; with
+            "quarantine" they are also listed in `quarantine`, a folder, if it is given.
         limit: read so many records only; 0 = all.
         check: raises for a record that the task cannot use.
     """
@@ -64,6 +66,7 @@ class Layout:
     on_error: str = "raise"
     limit: int = 0
     check: Callable[[records.Record], object] | None = None
+    quarantine: str = ""
 
 
 def format_of(file: File) -> str:
@@ -137,14 +140,16 @@ def load(files: Sequence[File], layout: Layout, name: str) -> records.Records:
             bad.append(f"{label}:{place}: {row.what}")
             if layout.on_error == "raise":
                 raise ValueError(
-                    f"{bad[0]}; fix the line or set config.data.on_error=skip "
-                    "(lmtasks prepare: --on_error=skip)."
+                    f"{bad[0]}; fix the line or set config.data.on_error=skip or "
+                    "quarantine (lmtasks prepare: --on_error=skip)."
                 )
         else:
             items.append(row)
             lines.append(place)
             if len(items) == layout.limit:
                 break
+    if bad and layout.on_error == "quarantine":
+        _set_apart(bad, layout.quarantine, name)
     total = len(bad) + len(items)
     if len(bad) > _MOST_BAD * total:
         raise ValueError(
@@ -162,6 +167,21 @@ def load(files: Sequence[File], layout: Layout, name: str) -> records.Records:
         len(bad),
         tuple(bad[:_PLACES]),
     )
+
+
+def _set_apart(bad: Sequence[str], folder: str, split: str) -> None:
+    """Write {folder}/{split}.jsonl: the place of each malformed record and why."""
+    if not folder:
+        return
+    os.makedirs(folder, exist_ok=True)
+    file = os.path.join(folder, f"{split}.jsonl")
+    temporary = f"{file}.{os.getpid()}.tmp"  # processes of one run write the same
+    with open(temporary, "w") as out:
+        for one in bad:
+            place, _, what = one.partition(": ")
+            row = {"place": place, "what": what}
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    os.replace(temporary, file)
 
 
 def _rows(

@@ -21,7 +21,7 @@ from lmtasks.data import tfds_files
 from lmtasks.data import token_files
 
 SPLITS = ("train", "validation", "test")
-ON_ERROR = ("raise", "skip")
+ON_ERROR = ("raise", "skip", "quarantine")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +68,11 @@ class DataOptions:
         files: split -> file, in dir or by its own path.
         fields: record key -> column, over the source's.
         format: of the files; "" = by their ending.
-        on_error: malformed record: "raise" or "skip" (counted).
+        on_error: malformed record: "raise", "skip" (counted) or "quarantine" (counted,
+            and listed in a file).
         seed: of what is generated.
         limit: use only so many records of each split; 0 = all.
+        quarantine: folder of those files, SPLIT.jsonl.
     """
 
     dir: str = ""
@@ -80,6 +82,7 @@ class DataOptions:
     on_error: str = "raise"
     seed: int = 0
     limit: int = 0
+    quarantine: str = ""
 
     def __post_init__(self):
         if self.on_error not in ON_ERROR:
@@ -208,6 +211,7 @@ def _layout(source: Source, split: str, file: local.File, options: DataOptions):
         fields=options.fields,
         on_error=options.on_error,
         limit=options.limit,
+        quarantine=options.quarantine,
     )
     default = _default_file(source, split)
     alike = local.format_of(tuple(default.split("+"))) == local.format_of(file)

@@ -163,7 +163,7 @@ def canonical(cfg: shapes.TransformerConfig, head: str) -> shapes.TransformerCon
     """
     plain = shapes.TransformerConfig()
     same = ("dropout", "attention_dropout", "init", "init_std", "scan_layers", "remat",
-            "dtype", "cache_dtype")  # fmt: skip
+            "dtype", "matmul", "cache_dtype")  # fmt: skip
     if head in ("lm", "none"):
         same += ("class_bias", "pooling", "pooler", "pooler_activation", "pooler_norm")
     a, p, depth = cfg.attention, cfg.positions, max(cfg.layers, cfg.decoder_layers)

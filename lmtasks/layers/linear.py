@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
+from lmtasks.layers import integers
 from lmtasks.types import Array
 
 # Up to so many rows a product reads its weight first, see `_by_rows`.
@@ -82,13 +83,6 @@ def narrow(x: Array, a: Array, b: Array) -> Array:
     return jnp.matmul(inner, b.astype(x.dtype), **float32)
 
 
-def rounded(x: Array) -> tuple[Array, Array]:
-    """Return (int8[..., N], float32[...]) whose product is near x [..., N]."""
-    x = x.astype(jnp.float32)
-    scale = jnp.maximum(jnp.max(jnp.abs(x), axis=-1), 1e-30) / 127
-    return jnp.round(x / scale[..., None]).astype(jnp.int8), scale
-
-
 def laid_out(w: Array, *, inputs: int = 1, table: bool = False, dtype: str) -> Rows:
     """Return w as Rows for `project`, or a table [V, D] for `project_transposed`.
 
@@ -100,7 +94,7 @@ def laid_out(w: Array, *, inputs: int = 1, table: bool = False, dtype: str) -> R
     """
     matrix = w if table else w.reshape(math.prod(w.shape[:inputs]), -1).T
     if dtype == "int8":
-        return Rows(*rounded(matrix), tuple(w.shape))
+        return Rows(*integers.rounded(matrix), tuple(w.shape))
     return Rows(matrix.astype(dtype), None, tuple(w.shape))
 
 
@@ -140,8 +134,8 @@ def project(x: Array, w: Array, *, bias: Array | None = None, inputs: int = 1) -
 
     Args:
         x: [..., *in].
-        w: [*in, *out], or the same as Rows or LowRank; cast to x's dtype. Rows of 8
-            bits round the rows of x too, and the product is of integers.
+        w: [*in, *out], or the same as Rows, LowRank or Integers; cast to x's dtype.
+            Rows of 8 bits round the rows of x too, and the product is of integers.
         bias: [*out] or None.
         inputs: how many leading dims of w are summed over.
 
@@ -154,6 +148,8 @@ def project(x: Array, w: Array, *, bias: Array | None = None, inputs: int = 1) -
     flat = _two_rows(x.reshape(-1, fan_in), w)
     if isinstance(w, Rows):
         y = _by_rows(flat, w)
+    elif isinstance(w, integers.Integers):
+        y = integers.product(flat, w.base.reshape(fan_in, -1))
     else:
         y = jnp.matmul(
             flat,
@@ -178,25 +174,18 @@ def _two_rows(flat: Array, w: Array | Rows) -> Array:
 
 def _by_rows(flat: Array, w: Rows) -> Array:
     """Return float32[rows, outputs] of flat [rows, inputs] and the weight."""
-    integers = w.scale is not None
-    many = flat.shape[0] > _FEW_ROWS and not integers
-    x, scale = rounded(flat) if integers else (flat, None)
-    values = w.values if integers else w.values.astype(flat.dtype)
-    kind = jnp.int32 if integers else jnp.float32
+    whole = w.scale is not None
+    many = flat.shape[0] > _FEW_ROWS and not whole
+    x, scale = integers.rounded(flat) if whole else (flat, None)
+    values = w.values if whole else w.values.astype(flat.dtype)
+    kind = jnp.int32 if whole else jnp.float32
     if many or (x.dtype != jnp.float32 and x.shape[0] <= 2):
-        y = _of_rows(x, values, kind)
+        y = integers.of_rows(x, values, kind)
     else:
         # The weight first: it is read where it lies, and what is small is packed. The
         # barrier keeps XLA from turning the product around.
-        y = jax.lax.optimization_barrier(_of_rows(values, x, kind)).T
-    return y.astype(jnp.float32) * scale[:, None] * w.scale if integers else y
-
-
-def _of_rows(a: Array, b: Array, kind) -> Array:
-    """Return a @ b.T, summed and given in `kind`."""
-    return jax.lax.dot_general(
-        a, b, (((1,), (1,)), ((), ())), preferred_element_type=kind
-    )
+        y = jax.lax.optimization_barrier(integers.of_rows(values, x, kind)).T
+    return y.astype(jnp.float32) * scale[:, None] * w.scale if whole else y
 
 
 def project_transposed(x: Array, table: Array) -> Array:

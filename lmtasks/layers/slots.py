@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from lmtasks.layers import linear
+from lmtasks.layers import integers
 from lmtasks.types import Array
 
 # To read fewer slots than this saves no time that would be worth another program.
@@ -36,8 +36,8 @@ def put(cached: KeysValues, new: KeysValues, slot: Array) -> KeysValues:
             keys=write(cached.keys, new.keys, slot, 1),
             values=write(cached.values, new.values, slot, 1),
         )
-    keys, key_scale = linear.rounded(new.keys)
-    values, value_scale = linear.rounded(new.values)
+    keys, key_scale = integers.rounded(new.keys)
+    values, value_scale = integers.rounded(new.values)
     return KeysValues(
         keys=write(cached.keys, keys, slot, 1),
         values=write(cached.values, values, slot, 1),

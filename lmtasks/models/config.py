@@ -138,6 +138,7 @@ class TransformerConfig:
         scan_layers: one compiled layer, parameters stacked over L.
         remat: "" | "full" | "dots": what is computed again in the backward pass.
         dtype: of activations and matmuls, "float32" | "bfloat16".
+        matmul: of the layers' projections in training, "" = dtype | "int8".
         cache_dtype: of cached keys and values, "" = dtype | "float32" | "bfloat16" |
             "int8" (with a scale for each vector).
     """
@@ -178,6 +179,7 @@ class TransformerConfig:
     scan_layers: bool = False
     remat: str = ""
     dtype: str = "float32"
+    matmul: str = ""
     cache_dtype: str = ""
 
     @property
@@ -284,8 +286,8 @@ class TransformerConfig:
             self.positions.kind,
             ("learned", "sinusoidal", "rotary", "t5", "alibi", "disentangled", "none"),
         )
-        scalings = ("", "linear", "llama3", "yarn")
-        _choose("positions.scaling", self.positions.scaling, scalings)
+        scaling = self.positions.scaling
+        _choose("positions.scaling", scaling, ("", "linear", "llama3", "yarn"))
         _choose("attention.qk_norm", self.attention.qk_norm, ("", "head", "width"))
         kernels, kernel = ("xla", "cudnn", "splash", "auto"), self.attention
         _choose("attention.implementation", kernel.implementation, kernels)
@@ -296,5 +298,5 @@ class TransformerConfig:
         _choose("init", self.init, ("normal", "fan_in"))
         _choose("remat", self.remat, ("", "full", "dots"))
         _choose("dtype", self.dtype, ("float32", "bfloat16"))
-        kinds = ("", "float32", "bfloat16", "int8")
-        _choose("cache_dtype", self.cache_dtype, kinds)
+        _choose("matmul", self.matmul, ("", "int8"))
+        _choose("cache_dtype", self.cache_dtype, ("", "float32", "bfloat16", "int8"))

@@ -7,6 +7,7 @@ import re
 import jax
 import jax.numpy as jnp
 
+from lmtasks.layers import integers
 from lmtasks.layers import linear
 from lmtasks.types import Params
 
@@ -74,3 +75,28 @@ def for_decoding(params: Params, axes: Params, weights: str) -> Params:
         return linear.laid_out(x, inputs=inputs, table=table, dtype=weights)
 
     return jax.tree.map(one, params, axes)
+
+
+def with_integers(params: Params, axes: Params) -> Params:
+    """Return the tree with the projections of layers as `integers.Integers`.
+
+    Tables, heads and what stands between embeddings and layers stay as they are, and
+    so do the two narrow matrices of adapters.
+
+    Args:
+        params: the model's, one array per layer or stacked, adapted or not.
+        axes: their logical axis names (`model.logical_axes`).
+    """
+
+    def one(path, x, names):
+        layer = any(str(getattr(k, "key", "")).startswith("layers") for k in path)
+        own = names[1:] if names and names[0] == "layers" else names
+        dims = len(x.shape) - (len(names) - len(own))
+        if not layer or not summed_dims(own, dims):
+            return x
+        if isinstance(x, linear.LowRank):
+            return x.replace(base=integers.Integers(x.base))
+        return integers.Integers(x)
+
+    adapted = lambda x: isinstance(x, linear.LowRank)
+    return jax.tree_util.tree_map_with_path(one, params, axes, is_leaf=adapted)

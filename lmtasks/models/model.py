@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from lmtasks.models import architectures
 from lmtasks.models import cache as caches
+from lmtasks.models import layout
 from lmtasks.models import soft as vectors
 from lmtasks.models.config import TransformerConfig
 from lmtasks.types import Array
@@ -76,6 +77,8 @@ class Model:
     def apply(self, params: Params, batch: Batch, rng: Array | None = None) -> Array:
         """Return the head's logits; with `rng`, dropout is on."""
         module = self.module(train=rng is not None)
+        if self.cfg.matmul == "int8":
+            params = layout.with_integers(params, logical_axes(self))
         rngs = None if rng is None else {"dropout": rng}
         return module.apply({"params": params}, batch, rngs=rngs)
 

@@ -126,13 +126,17 @@ def make_mesh(parallel: Parallel, devices=None) -> Mesh:
         )
     # Explicit axes, jax's default, do not work with linen's logical constraints.
     auto = (AxisType.Auto,) * len(AXES)
+    # An axis may take a part of a dimension of the torus, such as 8 of 4 x 4 x 4.
+    split = {"allow_split_physical_axes": True}
     if slices > 1:
         ones = (1,) * (len(AXES) - 1)
+        inner = (sizes[0] // slices, *sizes[1:])
         grid = mesh_utils.create_hybrid_device_mesh(
-            (sizes[0] // slices, *sizes[1:]), (slices, *ones), devices
+            inner, (slices, *ones), devices, **split
         )
-        return Mesh(grid, AXES, axis_types=auto)
-    return jax.make_mesh(sizes, AXES, axis_types=auto, devices=devices)
+    else:
+        grid = mesh_utils.create_device_mesh(sizes, devices, **split)
+    return Mesh(grid, AXES, axis_types=auto)
 
 
 def mesh_axes(name: str | None):
