@@ -188,17 +188,24 @@ def evaluate(
         metrics: further ones beside the task's own, such as `zero_shot.metric(nli)`.
         note: told of texts that were cut.
     """
+    evaluator, rows = evaluator_of(loaded, split, metrics)
+    rng = jax.random.key(loaded.run.config.seed)
+    found = evaluator.score(loaded.params, rows, rng)
+    if evaluator.cut:
+        note(evaluator.remark())
+    return found
+
+
+def evaluator_of(
+    loaded: Loaded, split: str, metrics: Sequence[base.Metric] = ()
+) -> tuple[evaluating.Evaluator, evaluating.Split]:
+    """Return what scores a split of a run, and the split; arguments as `evaluate`."""
     run = loaded.run
     task = dataclasses.replace(run.task, metrics=(*run.task.metrics, *metrics))
     run = dataclasses.replace(run, task=task)
     predict_too = run.config.eval.predict and bool(run.task.metrics)
     rows = evaluating.read_split(run, split, predict=predict_too)
-    evaluator = evaluating.Evaluator(run, loaded.mesh)
-    rng = jax.random.key(run.config.seed)
-    found = evaluator.score(loaded.params, rows, rng)
-    if evaluator.cut:
-        note(evaluator.remark())
-    return found
+    return evaluating.Evaluator(run, loaded.mesh), rows
 
 
 # Stands for what a row lacks while its prompt is made.

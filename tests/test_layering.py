@@ -19,7 +19,7 @@ LAYERS = (
      "training.restore", "schema", "presets", "pretrained", "checks", "decoding", "cells", "builder", "mixing", "shots", "taskdata", "hf.hub",
      "hf.reading"),
     ("training", "api", "suites", "zero_shot", "summarize", "rendering", "inspection",
-     "rehearsal"),
+     "rehearsal", "studies"),
     ("cli", "__main__", ""),
 )  # fmt: skip
 

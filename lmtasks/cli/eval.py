@@ -17,7 +17,8 @@ lmtasks eval --workdir=DIR [--split=validation] [--step=N|best] [--verifier=NLI_
 lmtasks eval --suite=glue --workdir=DIR [--step=N|best]
 
 Prints the metrics and appends them to DIR/eval.jsonl; predictions go to
-DIR/predictions-SPLIT.jsonl. With --suite, one table of the tasks trained there. With
+DIR/predictions-SPLIT.jsonl, what each example scores, for `lmtasks compare`, to
+DIR/scores-SPLIT.jsonl. With --suite, one table of the tasks trained there. With
 --verifier, the share of written sentences that follow from their source by a run
 trained on NLI is a metric too (entailment_support). With --allow_code_exec, written
 Python is run against the tests of its task (pass@k), in namespaces of its own without
@@ -149,6 +150,7 @@ def main(argv: list[str]) -> int:
 def _evaluate(spec, overrides, fv, folder: str) -> int:
     """Evaluate one run."""
     from lmtasks import api
+    from lmtasks.studies import scores
     from lmtasks.training import hosts
 
     config = common.config_of(spec, overrides, folder)
@@ -162,7 +164,7 @@ def _evaluate(spec, overrides, fv, folder: str) -> int:
     if loaded.run.task.metrics:  # a metric that only keeps what is scored
         more.append(lambda _, examples: scored.extend(examples) or {})
     notes: list[str] = []
-    metrics, said = api.evaluate(loaded, split, more, notes.append)
+    metrics, said, each = scores.evaluate_run(loaded, split, more, notes.append)
     row = {"step": loaded.step, "split": split, **metrics}
     signatures = _signatures(scored, metrics)
     if signatures:
@@ -172,6 +174,7 @@ def _evaluate(spec, overrides, fv, folder: str) -> int:
     path = pathlib.Path(folder)
     with open(path / "eval.jsonl", "a") as out:
         out.write(json.dumps(row) + "\n")
+    scores.write(folder, each)
     if said:
         with open(path / f"predictions-{split}.jsonl", "w") as out:
             out.writelines(json.dumps(p, ensure_ascii=False) + "\n" for p in said)

@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
         )
     if not 0 <= fv.smooth < 1:
         raise ValueError(f"--smooth={fv.smooth} must be at least 0 and below 1.")
-    runs = dict(zip(_names(folders), map(_rows, folders)))
+    runs = dict(zip(track.short_names(folders), map(_rows, folders)))
     chosen = _chosen(fv.metrics, runs)
     picture, lost = draw(runs, chosen, smooth=fv.smooth, log=fv.log)
     to = pathlib.Path(fv.to) if fv.to else folders[0] / "plots" / "curves.png"
@@ -86,16 +86,6 @@ def _rows(folder: pathlib.Path) -> Rows:
     if not rows:
         raise ValueError(f"{path} has no rows yet; wait for the first logged step.")
     return rows
-
-
-def _names(folders: list[pathlib.Path]) -> list[str]:
-    """The shortest ends of the paths that tell the runs apart."""
-    paths = [folder.resolve() for folder in folders]
-    for depth in range(1, max(len(path.parts) for path in paths) + 1):
-        names = ["/".join(path.parts[-depth:]) for path in paths]
-        if len(set(names)) == len(names):
-            return names
-    raise ValueError("the same work directory is named twice; name each once.")
 
 
 def _is_number(value) -> bool:

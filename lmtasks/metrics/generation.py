@@ -108,8 +108,16 @@ def rouge(
             f"rouge keeps only a-z and 0-9 and {blank} of {len(golds)} gold texts have "
             "neither; use chrf for this language."
         )
-    found = _rouge_of_each(tuple(inputs.said_texts(predictions)), tuple(golds))
+    found = _each(tuple(inputs.said_texts(predictions)), tuple(golds))
     return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def rouge_of_each(
+    predictions: Sequence[inputs.Prediction], scored: Sequence[examples.Example]
+) -> dict[str, list[float]]:
+    """Return the F of each text, of its best gold, in [0, 1]."""
+    golds = _golds(predictions, scored)
+    return _each(tuple(inputs.said_texts(predictions)), tuple(golds))
 
 
 def rouge_interval(
@@ -118,10 +126,8 @@ def rouge_interval(
     """Return {"rouge1_low", "rouge1_high", ..}: where 95% of the means of as many texts
     drawn anew lie (bootstrap, percentiles of 1,000 draws, the same every time).
     """
-    golds = _golds(predictions, scored)
-    found = _rouge_of_each(tuple(inputs.said_texts(predictions)), tuple(golds))
     out = {}
-    for name, values in found.items():
+    for name, values in rouge_of_each(predictions, scored).items():
         rng = np.random.default_rng(0)
         draws = rng.integers(len(values), size=(_DRAWS, len(values)))
         low, high = np.percentile(np.asarray(values)[draws].mean(axis=1), (2.5, 97.5))
@@ -130,7 +136,7 @@ def rouge_interval(
 
 
 @functools.lru_cache(maxsize=1)
-def _rouge_of_each(
+def _each(
     texts: tuple[str, ...], golds: tuple[tuple[str, ...], ...]
 ) -> dict[str, list[float]]:
     """Return the F of each text, of its best gold; mean and interval ask for the same."""
@@ -172,6 +178,19 @@ def _corpus(name: str, predictions, scored) -> dict[str, float]:
     said = inputs.said_texts(predictions)
     score = _scorer(name, scored).corpus_score(said, _streams(scored))
     return {name: float(score.score)}
+
+
+def statistics(
+    name: str,
+    predictions: Sequence[inputs.Prediction],
+    scored: Sequence[examples.Example],
+) -> list[list[float]]:
+    """Return what sacrebleu adds up over texts for "bleu", "chrf" or "ter", of each."""
+    inputs.check(predictions, scored)
+    # sacrebleu has no public name for what its own significance tests resample.
+    return _scorer(name, scored)._extract_corpus_statistics(
+        inputs.said_texts(predictions), _streams(scored)
+    )
 
 
 def _scorer(name: str, scored, **given):

@@ -21,7 +21,7 @@ def correlation(
     gold value, so that it counts as wrong as an answer in range can be. Where all
     gold or all predicted numbers are equal there is no correlation: 0.
     """
-    gold, said, unparsed = _numbers(predictions, scored)
+    gold, said, unparsed = numbers(predictions, scored)
     values = {"pearson": 0.0, "spearman": 0.0, "unparsed": float(unparsed)}
     if np.ptp(gold) > 0 and np.ptp(said) > 0:
         values["pearson"] = float(stats.pearsonr(gold, said).statistic)
@@ -33,14 +33,14 @@ def error(
     predictions: Sequence[inputs.Prediction], scored: Sequence[examples.Example]
 ) -> dict[str, float]:
     """Return {"mse", "mae"} in the units of the gold numbers, unparsed as above."""
-    gold, said, _ = _numbers(predictions, scored)
+    gold, said, _ = numbers(predictions, scored)
     return {
         "mse": float(metrics.mean_squared_error(gold, said)),
         "mae": float(metrics.mean_absolute_error(gold, said)),
     }
 
 
-def _numbers(predictions, scored) -> tuple[np.ndarray, np.ndarray, int]:
+def numbers(predictions, scored) -> tuple[np.ndarray, np.ndarray, int]:
     """Return gold and predicted float64[N] and how many were not numbers."""
     pairs = list(inputs.labels(predictions, scored))
     gold = np.array([_gold(i, label) for i, (label, _) in enumerate(pairs)])

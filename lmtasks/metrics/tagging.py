@@ -100,15 +100,9 @@ def entities(
     without its beginning is none; lenient is the rule of conlleval (see `chunks`).
     {} when the gold tags name no chunks, as parts of speech do.
     """
-    gold, said = _sequences(predictions, scored)
-    scheme = scheme_of(gold)
+    gold, said, scheme = _chunked(predictions, scored)
     if scheme is None:
         return {}
-    if scheme == "IO":
-        # seqeval wants prefixes, and IO data may be written without.
-        gold, said = (
-            [list(convert(tags, "IO")) for tags in side] for side in (gold, said)
-        )
     settings = {
         "strict": {"mode": "strict", "scheme": _SEQEVAL[scheme]},
         "lenient": {},
@@ -125,6 +119,39 @@ def entities(
     }
 
 
+def _chunked(predictions, scored):
+    """Return gold tags, predicted tags and their scheme, None where there is none."""
+    gold, said = sequences(predictions, scored)
+    scheme = scheme_of(gold)
+    if scheme == "IO":
+        # seqeval wants prefixes, and IO data may be written without.
+        gold, said = (
+            [list(convert(tags, "IO")) for tags in side] for side in (gold, said)
+        )
+    return gold, said, scheme
+
+
+def entity_counts(
+    predictions: Sequence[inputs.Prediction], scored: Sequence[examples.Example]
+) -> dict[str, list[tuple[float, float, float]]]:
+    """Return {"strict", "lenient"}: (both, predicted, gold) entities of each example,
+    whose sums give the precision, recall and F1 of `entities`.
+    """
+    gold, said, scheme = _chunked(predictions, scored)
+    if scheme is None:
+        return {}
+
+    def strict(tags):
+        found = schemes.Entities([tags], _SEQEVAL[scheme]).entities[0]
+        return {entity.to_tuple()[1:] for entity in found}
+
+    def counts(find):
+        pairs = [(find(a), find(b)) for a, b in zip(gold, said, strict=True)]
+        return [(float(len(a & b)), float(len(b)), float(len(a))) for a, b in pairs]
+
+    return {"strict": counts(strict), "lenient": counts(lambda t: set(chunks(t)))}
+
+
 def token_accuracy(
     predictions: Sequence[inputs.Prediction], scored: Sequence[examples.Example]
 ) -> dict[str, float]:
@@ -132,7 +159,7 @@ def token_accuracy(
 
     A prediction with tags None has every word wrong and is counted as "unparsed".
     """
-    gold, said = _sequences(predictions, scored, missing="")
+    gold, said = sequences(predictions, scored, missing="")
     flat = [[tag for tags in side for tag in tags] for side in (gold, said)]
     unparsed = sum(prediction.get("tags") is None for prediction in predictions)
     return {
@@ -153,8 +180,13 @@ def missed(
     return {"missed": float(sum(one.get("missed", 0) for one in predictions))}
 
 
-def _sequences(predictions, scored, missing: str = "O"):
-    """Return gold and predicted tags; `missing` fills what has tags None."""
+def sequences(predictions, scored, missing: str = "O"):
+    """Return gold and predicted tags of each example, lists of str; `missing` fills
+    what has tags None.
+
+    Raises:
+        ValueError: an example has not one of each for every word.
+    """
     inputs.check(predictions, scored)
     gold, said = [], []
     for i, (prediction, example) in enumerate(zip(predictions, scored)):

@@ -124,13 +124,16 @@ def _bars(block: blocks.Bars, plain: bool) -> list[texts.Text]:
 
 def _table(block: blocks.Table) -> list[texts.Text]:
     """Return the rows below their header, in columns."""
-    rows = [block.header, *block.rows]
+    return [
+        _named("").append(line, "" if i else _NAME)
+        for i, line in enumerate(columns([block.header, *block.rows]))
+    ]
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of cells as lines whose columns stand below each other."""
     widths = [max(map(cells.cell_len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for i, row in enumerate(rows):
-        padded = _padded(row, widths)
-        lines.append(_named("").append(padded, "" if i else _NAME))
-    return lines
+    return [_padded(row, widths) for row in rows]
 
 
 def _padded(row: Sequence[str], widths: Sequence[int]) -> str:

@@ -110,6 +110,24 @@ class Evaluator:
                     totals[name] += np.asarray(pair, np.float64)
         return {name: tuple(map(float, pair)) for name, pair in totals.items()}
 
+    def each(self, params: Params, pieces: features.Pieces) -> dict[str, np.ndarray]:
+        """Return {name: float64[n, 2]}, the sum and weight of each of n examples; {}
+        where the loss compares the examples of a batch with each other.
+        """
+        if self.run.objective.whole_batch:
+            return {}
+        found = collections.defaultdict(lambda: np.zeros((len(pieces.examples), 2)))
+        recipe = step.Recipe(self.run.model.apply, self.run.objective.loss, None, None)
+        rows = jax.jit(functools.partial(step.eval_rows, recipe))
+        with jax.set_mesh(self.mesh):
+            for _, batch in self._batches(pieces):
+                keys = _to_host({k: batch[k] for k in ("valid", "example")})
+                there = keys["valid"] > 0
+                for name, pair in _to_host(rows(params, batch)).items():
+                    values = np.stack(pair, axis=1).astype(np.float64)[there]
+                    np.add.at(found[name], keys["example"][there], values)
+        return dict(found)
+
     def predictions(self, params: Params, queries: features.Pieces, rng) -> list:
         """Return one prediction per example, in order; None where there is no text."""
         params = decoding.params_of(self.run, params, writes=self._writes)

@@ -88,11 +88,14 @@ def target_of(example: examples.Example):
 
 def line(row: dict) -> str:
     """Return one line for the terminal."""
-    answer = row["answer"] or {}
-    said = (
-        answer.get("text") or answer.get("label") or " ".join(answer.get("tags") or ())
-    )
-    if "similarity" in answer:
-        said = f"similarity {answer['similarity']:.3f}"
     end = "" if row["target"] is None else f"  (target {row['target']!r})"
-    return f"  {row['prompt'][-60:]!r} -> {str(said)[:160]!r}{end}"
+    return f"  {row['prompt'][-60:]!r} -> {said_of(row['answer'])[:160]!r}{end}"
+
+
+def said_of(answer: dict | None) -> str:
+    """Return what a prediction says, in one text."""
+    answer = answer or {}
+    if "similarity" in answer:
+        return f"similarity {answer['similarity']:.3f}"
+    tags = " ".join(answer.get("tags") or ())
+    return str(answer.get("text") or answer.get("label") or tags)

@@ -117,6 +117,16 @@ def _grads(recipe: Recipe, trainable, frozen, batch: Batch, rng: Array):
     return total
 
 
+def eval_rows(recipe: Recipe, params: Params, batch: Batch) -> dict:
+    """Return the sums of `eval_step` of each row: {name: (float32[B], float32[B])}."""
+
+    def one(row):
+        alone = jax.tree.map(lambda x: x[None], row)
+        return recipe.loss(recipe.apply, params, alone, None)
+
+    return jax.vmap(one)(batch)
+
+
 def train_step(
     recipe: Recipe, state: TrainState, batch: Batch, limit: Array | None = None
 ) -> tuple[TrainState, dict[str, Array]]:

@@ -9,6 +9,7 @@ import pathlib
 import sys
 import time
 import typing
+from collections.abc import Sequence
 
 import rich.console
 import rich.progress
@@ -27,6 +28,20 @@ def read(path: str | os.PathLike) -> list[dict]:
         if isinstance(row, dict) and isinstance(row.get("step"), int):
             rows.append(row)
     return rows
+
+
+def short_names(folders: Sequence[str | pathlib.Path]) -> list[str]:
+    """Return the shortest ends of the paths that tell work directories apart.
+
+    Raises:
+        ValueError: one is named twice.
+    """
+    paths = [pathlib.Path(folder).resolve() for folder in folders]
+    for depth in range(1, max(len(path.parts) for path in paths) + 1):
+        names = ["/".join(path.parts[-depth:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    raise ValueError("the same work directory is named twice; name each once")
 
 
 def _plain(value):

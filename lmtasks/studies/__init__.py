@@ -1,0 +1,1 @@
+"""Ablations as objects: runs compared, swept, reported and repeated."""

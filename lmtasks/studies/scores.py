@@ -1,0 +1,160 @@
+"""Scores of every example of an evaluation: scores-SPLIT.jsonl of a work directory.
+
+Its first line says what was scored, {"task", "split", "step", "metrics": {name: form}};
+each further line is an example: {"id", "text", "target", "said", "fields", "sums"}.
+`fields` are what examples can be grouped by, `sums` the numbers of `metrics.sums`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable
+from collections.abc import Sequence
+
+import jax
+
+from lmtasks import api
+from lmtasks.data import features
+from lmtasks.metrics import inputs
+from lmtasks.metrics import sums
+from lmtasks.tasks import base
+from lmtasks.training import evaluate
+from lmtasks.training import samples
+from lmtasks.training import workdir
+
+# Of a text that is kept to be looked at, and of a field to group by.
+_SHOWN = 400
+_SHORT = 40
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """The scores of a split.
+
+    Attributes:
+        task, split, step: of what.
+        parts: score -> its numbers for each example.
+        examples: [{"id", "text", "target", "said", "fields"}].
+    """
+
+    task: str
+    split: str
+    step: int
+    parts: dict[str, sums.Sums]
+    examples: Sequence[dict]
+
+    @property
+    def ids(self) -> list[str]:
+        """Of the records."""
+        return [one["id"] for one in self.examples]
+
+
+def evaluate_run(
+    loaded: api.Loaded,
+    split: str,
+    metrics: Sequence[base.Metric] = (),
+    note: Callable[[str], None] = lambda line: None,
+) -> tuple[dict[str, float], list, Scores]:
+    """Return ({metric: value}, predictions, scores of every example) of a split.
+
+    Further metrics have no scores of examples; arguments as `api.evaluate`.
+    """
+    evaluator, rows = api.evaluator_of(loaded, split, metrics)
+    rng = jax.random.key(loaded.run.config.seed)
+    found, said = evaluator.score(loaded.params, rows, rng)
+    if evaluator.cut:
+        note(evaluator.remark())
+    return found, said, _of(loaded, evaluator, rows, said)
+
+
+def _of(loaded, evaluator, rows: evaluate.Split, said: list) -> Scores:
+    """Return the scores of the examples that have what they are compared with."""
+    every = rows.queries.examples if said else rows.pieces.examples
+    known = [i for i, one in enumerate(every) if not said or inputs.has_gold(one)]
+    parts = {}
+    if said:  # what a task is scored by comes before its loss
+        answers, asked = [said[i] for i in known], [every[i] for i in known]
+        parts = sums.of(loaded.run.task.metrics, answers, asked)
+    each = evaluator.each(loaded.params, rows.pieces)
+    for name, pairs in each.items():
+        if said and name == "accuracy":  # as the evaluation names it
+            name = "token_accuracy"
+        parts.setdefault(name, sums.Sums("ratio", pairs[known].tolist()))
+    if "perplexity" in loaded.run.objective.report({"loss": (0.0, 1.0)}, every):
+        parts["perplexity"] = sums.Sums("perplexity", parts["loss"].rows)
+    examples = [
+        _example(rows.pieces.records[i], every[i], said[i] if said else None)
+        for i in known
+    ]
+    return Scores(loaded.run.config.task, rows.name, loaded.step, parts, examples)
+
+
+def _example(record: dict, example, said: dict | None) -> dict:
+    text = samples.prompt_of(example)
+    target = samples.target_of(example)
+    fields = {
+        key: value
+        for key, value in record.items()
+        if isinstance(value, (bool, int)) or (isinstance(value, str) and 0 < len(value) <= _SHORT)
+    }  # fmt: skip
+    if isinstance(target, str) and len(target) <= _SHORT:
+        fields["label"] = target
+    return {
+        "id": features.fingerprint(sorted(record.items(), key=lambda pair: pair[0])),
+        "text": text[-_SHOWN:],
+        "target": target if target is None else str(target)[:_SHOWN],
+        "said": samples.said_of(said)[:_SHOWN],
+        "fields": fields | {"length": len(text.split())},
+    }
+
+
+def path_of(folder: str, split: str) -> pathlib.Path:
+    """Return where the scores of a split lie."""
+    return pathlib.Path(folder) / f"scores-{split}.jsonl"
+
+
+def write(folder: str, scores: Scores) -> None:
+    """Write scores-SPLIT.jsonl whole or not at all."""
+    head = {"task": scores.task, "split": scores.split, "step": scores.step}
+    head["metrics"] = {name: part.form for name, part in scores.parts.items()}
+    lines = [json.dumps(head)]
+    for i, one in enumerate(scores.examples):
+        numbers = {name: part.rows[i] for name, part in scores.parts.items()}
+        lines.append(json.dumps(one | {"sums": numbers}, ensure_ascii=False))
+    workdir.write_text(path_of(folder, scores.split), "\n".join(lines) + "\n")
+
+
+def read(folder: str, split: str) -> Scores:
+    """Return the scores of a split of a run.
+
+    Raises:
+        ValueError: there are none, or the file is not whole.
+    """
+    path = path_of(folder, split)
+    if not path.exists():
+        if workdir.read_config(folder) is None:
+            raise ValueError(
+                f"{folder} is not a work directory: there is no config.json"
+            )
+        raise ValueError(
+            f"{folder} has no scores of {split} yet; run lmtasks eval "
+            f"--workdir={folder} --split={split}"
+        )
+    try:
+        head, *rows = map(json.loads, path.read_text().splitlines())
+        parts = {
+            name: sums.Sums(form, [row["sums"][name] for row in rows])
+            for name, form in head["metrics"].items()
+        }
+        unknown = {part.form for part in parts.values()} - sums.FORMS.keys()
+        if unknown or not rows:
+            raise ValueError(f"form {unknown}" if unknown else "no examples")
+        examples = [{k: v for k, v in row.items() if k != "sums"} for row in rows]
+        return Scores(head["task"], head["split"], head["step"], parts, examples)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} is not what lmtasks eval wrote ({type(error).__name__}: {error}); "
+            f"run lmtasks eval --workdir={folder} --split={split} again"
+        ) from None

@@ -1,0 +1,195 @@
+"""Runs compared on the same examples: grouped by seed, paired, corrected, shown."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import runs
+
+from lmtasks.metrics import sums
+from lmtasks.studies import compare
+from lmtasks.studies import scores
+
+COUNT = 120
+
+
+def fake(folder, right, *, seed=0, task="sst2", width=16, first=0, split="validation"):
+    """Write a work directory whose run has these answers right, bool[n]."""
+    folder.mkdir(parents=True)
+    config = {"seed": seed, "task": task, "model": {"width": width}}
+    (folder / "config.json").write_text(json.dumps(config))
+    label = ["good" if i % 3 else "bad" for i in range(len(right))]
+    other = {"good": "bad", "bad": "good"}
+    said = [a if ok else other[a] for a, ok in zip(label, right, strict=True)]
+    rows = [
+        {
+            "id": f"{first + i:016}", "text": f"film {i}", "target": a, "said": b,
+            "fields": {"label": a, "length": i % 40, "source": f"s{i % 2}"},
+        }
+        for i, (a, b) in enumerate(zip(label, said, strict=True))
+    ]  # fmt: skip
+    parts = {
+        "accuracy": sums.Sums("ratio", [(float(ok), 1.0) for ok in right]),
+        "mcc": sums.Sums("mcc", list(zip(label, said, strict=True))),
+        "loss": sums.Sums("ratio", [(1.0 - float(ok), 1.0) for ok in right]),
+    }
+    scores.write(str(folder), scores.Scores(task, split, 100, parts, rows))
+    return str(folder)
+
+
+def answers(share, seed=0):
+    return np.random.default_rng(seed).random(COUNT) < share
+
+
+def test_seeds_of_one_config_are_one_system(tmp_path):
+    folders = [fake(tmp_path / f"a-{s}", answers(0.6, s), seed=s) for s in (1, 0)]
+    folders += [
+        fake(tmp_path / f"b-{s}", answers(0.9, s), seed=s, width=32) for s in (0, 1)
+    ]
+    a, b = compare.systems(folders, "validation")
+    assert (a.name, a.seeds, b.name, b.seeds) == ("a", (0, 1), "b", (0, 1))
+    assert a.folders == (folders[1], folders[0])
+    np.testing.assert_allclose(
+        a.values("accuracy"), [answers(0.6, 0).mean(), answers(0.6, 1).mean()]
+    )
+    rows = compare.table([a, b], ["accuracy", "loss"], count=1000)
+    assert [row.verdict for row in rows] != ["no difference shown"] * 2
+    accuracy, loss = rows
+    assert accuracy.paired.difference == pytest.approx(-loss.paired.difference)
+    assert accuracy.holm >= accuracy.paired.p
+    apart = compare.systems(folders, "validation", apart=True)
+    assert [len(one.seeds) for one in apart] == [1] * 4
+
+
+def test_what_is_less_is_better_for_a_loss(tmp_path):
+    folders = [
+        fake(tmp_path / "a", answers(0.4)),
+        fake(tmp_path / "b", answers(0.9), width=32),
+    ]
+    found = compare.systems(folders, "validation")
+    rows = compare.table(found, ["accuracy", "mcc", "loss"], count=500)
+    assert [row.verdict for row in rows] == ["better"] * 3
+    back = compare.table(found[::-1], ["accuracy", "loss"], count=500)
+    assert [row.verdict for row in back] == ["worse"] * 2
+
+
+def test_recipes_that_vary_over_seeds_are_not_called_different(tmp_path):
+    shares = {"a": (0.5, 0.9, 0.7), "b": (0.95, 0.6, 0.9)}
+    folders = [
+        fake(tmp_path / f"{n}-{s}", answers(share, s), seed=s, width=len(n) + ord(n))
+        for n, each in shares.items()
+        for s, share in enumerate(each)
+    ]
+    [row] = compare.table(
+        compare.systems(folders, "validation"), ["accuracy"], count=1000
+    )
+    assert row.paired.p < 0.05 < row.holm_seeds
+    assert row.verdict == "these runs differ, the recipes are not shown to"
+
+
+def test_groups_are_values_or_quarters(tmp_path):
+    one = compare.scores.read(fake(tmp_path / "a", answers(0.5)), "validation")
+    assert {k: len(v) for k, v in compare.groups(one, "label").items()} == {
+        "bad": 40, "good": 80,
+    }  # fmt: skip
+    quarters = compare.groups(one, "length")
+    assert list(quarters) == ["0 to 9", "10 to 19", "20 to 29", "30 to 39"]
+    assert sorted(np.concatenate(list(quarters.values()))) == list(range(COUNT))
+
+
+def test_the_verb_says_it_all(tmp_path, capsys):
+    a = fake(tmp_path / "a", answers(0.5, 1))
+    b = fake(tmp_path / "b", answers(0.9, 2), width=32)
+    out = runs.good(
+        capsys, "compare", a, b, "--resamples=500", "--by=label", "--changed=1",
+        f"--json={tmp_path}/out.json",
+    )  # fmt: skip
+    assert "120 examples of sst2 validation" in out and "McNemar" in out
+    assert "better" in out and "good (80): b - a" in out
+    assert "accuracy higher with b than with a" in out and "'film" in out
+    assert "smallest difference" in out
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert [s["name"] for s in written["systems"]] == ["a", "b"]
+    gained = [c for c in written["changed"]["b"] if c["gain"] > 0]
+    both = answers(0.9, 2) & ~answers(0.5, 1)
+    assert len(gained) == both.sum()
+    assert f"with a: {both.sum()} examples" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ([], "two runs or more"),
+        (["a"], "two runs or more"),
+        (["a", "none"], "none is not a work directory"),
+        (["a", "unscored"], "run lmtasks eval --workdir=unscored --split=validation"),
+        (["a", "other"], "scored on different examples.* 0 in common"),
+        (["a", "fewer"], "120 of sst2 validation, 60 of sst2 validation, 60 in common"),
+        (["a", "a"], "named twice"),
+        (["a", "copy"], "the same config with the same seed 0"),
+        (["a", "seed1"], "all these runs are seeds of one config"),
+        (["a", "b", "--metrics=acuracy"], "'acuracy' is no score.*accuracy"),
+        (["a", "b", "--by=lenght"], "did you mean 'length'"),
+        (["a", "b", "--by=task"], "no short field"),
+        (["a", "b", "--changed=1", "--metrics=mcc"], "of all together"),
+        (["a", "b", "--resamples=10"], "at least 100"),
+        (["a", "b", "--split=test"], "no scores of test yet"),
+        (["a", "broken"], "is not what lmtasks eval wrote"),
+        (["a", "b", "--bye=label"], "did you mean --by"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence(tmp_path, monkeypatch, capsys, flags, said):
+    monkeypatch.chdir(tmp_path)
+    made = {
+        "a": {}, "copy": {}, "b": {"width": 32}, "seed1": {"seed": 1},
+        "other": {"width": 32, "first": 500, "task": "rte"},
+    }  # fmt: skip
+    for name, options in made.items():
+        fake(tmp_path / name, answers(0.5), **options)
+    fake(tmp_path / "fewer", answers(0.5)[:60], width=32)
+    for name in ("unscored", "broken"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text("{}")
+    (tmp_path / "broken" / "scores-validation.jsonl").write_text('{"task": "x"}\n')
+    found = runs.command(capsys, "compare", *flags)
+    assert found.code == 2 and found.err.count("\n") == 1
+    assert re.search(said, found.err), found.err
+
+
+def test_a_run_is_scored_and_compared(tmp_path, capsys):
+    folder = runs.data(tmp_path / "data")
+    for name, width in (("a", 16), ("b", 32)):
+        argv = runs.classify(folder, tmp_path / name, model__width=width)
+        runs.good(capsys, *argv)
+        runs.good(capsys, "eval", f"--workdir={tmp_path / name}")
+    one = scores.read(str(tmp_path / "a"), "validation")
+    assert next(iter(one.parts)) == "accuracy" and len(one.examples) == 10
+    last = json.loads((tmp_path / "a" / "eval.jsonl").read_text().splitlines()[-1])
+    for name in ("accuracy", "loss", "token_accuracy", "f1_macro"):
+        [rows] = sums.arrays([one.parts[name]])
+        value = sums.score(one.parts[name].form, rows.sum(0))
+        assert float(value) == pytest.approx(last[name], rel=1e-5), name
+    out = runs.good(
+        capsys, "compare", f"{tmp_path}/a", f"{tmp_path}/b", "--resamples=200"
+    )
+    assert "10 examples of classification validation" in out
+
+
+def test_texts_are_compared_by_perplexity(tmp_path, capsys):
+    run = ["train", "--config=quickstart"] + [
+        f"--config.{key}={value}" for key, value in runs.TINY.items()
+    ]
+    for name, seed in (("a", 0), ("b", 1)):
+        runs.good(
+            capsys, *run, f"--workdir={tmp_path / name}", "--config.data.limit=3",
+            "--config.eval.limit=3", f"--config.seed={seed}",
+        )  # fmt: skip
+        runs.good(capsys, "eval", f"--workdir={tmp_path / name}")
+    one = scores.read(str(tmp_path / "a"), "validation")
+    last = json.loads((tmp_path / "a" / "eval.jsonl").read_text().splitlines()[-1])
+    [rows] = sums.arrays([one.parts["perplexity"]])
+    assert len(rows) == 3
+    assert float(sums.score("perplexity", rows.sum(0))) == pytest.approx(
+        last["perplexity"], rel=1e-4
+    )

@@ -1,0 +1,188 @@
+"""The statistics of paired systems: exact where there is an exact answer, and honest
+about chance where there is none.
+"""
+
+import numpy as np
+import pytest
+import sacrebleu
+from sacrebleu import significance
+
+from lmtasks.metrics import sums
+from lmtasks.studies import statistics
+
+# Written before the simulations were first run.
+SEED = 20261130
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "house",
+    "tree",
+    "runs",
+    "sleeps",
+    "is",
+    "was",
+    "red",
+    "big",
+    "old",
+    "blue",
+    "small",
+]
+
+
+def texts(rng, gold, changed):
+    """Return texts in which so many of the words are others."""
+    out = []
+    for one in gold:
+        swap = rng.random(len(one)) < changed
+        other = rng.choice(WORDS, len(one))
+        out.append(" ".join(np.where(swap, other, one)))
+    return out
+
+
+@pytest.mark.parametrize("kind", ["bs", "ar"])
+def test_p_values_of_bleu_are_sacrebleus(kind):
+    rng = np.random.default_rng(0)
+    gold = [rng.choice(WORDS, rng.integers(4, 20)) for _ in range(120)]
+    systems = [texts(rng, gold, share) for share in (0.30, 0.34, 0.29)]
+    references = [[" ".join(one) for one in gold]]
+    bleu = sacrebleu.BLEU(references=references)
+    named = [(f"system {i}", list(said)) for i, said in enumerate(systems)]
+    test = significance.PairedTest(
+        named, {"BLEU": bleu}, references=None, test_type=kind, n_samples=1000
+    )
+    _, theirs = test()
+    rows = [
+        np.array(sacrebleu.BLEU()._extract_corpus_statistics(said, references), float)
+        for said in systems
+    ]
+    for i in (1, 2):
+        score = theirs["BLEU"][i]
+        if kind == "bs":
+            a, b = statistics.bootstrap([rows[0], rows[i]], "bleu", 1000)
+            apart = np.abs(b - a)
+            chance = apart - apart.mean()
+        else:
+            first, second = statistics.randomized(
+                rows[0][:, None], rows[i][:, None], "bleu", 1000
+            )
+            chance = np.abs(first - second)
+        scores = [float(sums.score("bleu", x.sum(0))) for x in (rows[0], rows[i])]
+        assert abs(scores[1] - score.score) < 1e-9
+        assert statistics.p_value(chance, scores[1] - scores[0]) == score.p_value
+
+
+def test_mcnemar_is_exact():
+    assert round(statistics.mcnemar(5, 15), 7) == 0.0413895
+    assert statistics.mcnemar(0, 0) == 1.0
+    a = np.array([[1, 1]] * 5 + [[0, 1]] * 15 + [[1, 1]] * 80, float)
+    b = np.array([[0, 1]] * 5 + [[1, 1]] * 15 + [[1, 1]] * 80, float)
+    found = statistics.compare([a], [b], "ratio")
+    assert round(found.p_exact, 7) == 0.0413895
+    assert found.difference == pytest.approx(0.1)
+    # Randomization draws from the same distribution: within 3 deviations of 10,000.
+    assert 0.0354 < found.p < 0.0474 and found.low < 0.1 < found.high
+
+
+def test_holm_corrects_for_how_many_there_are():
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert statistics.holm([0.2]) == [0.2] and statistics.holm([]) == []
+    assert statistics.holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_blocks_of_draws_are_the_draws_at_once(monkeypatch):
+    whole = np.concatenate(list(statistics.resamples(50, 300)))
+    monkeypatch.setattr(statistics, "_AT_ONCE", 700)
+    parts = list(statistics.resamples(50, 300))
+    assert len(parts) > 10
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    drawn = np.random.default_rng(statistics.SEED).choice(50, size=(300, 50))
+    np.testing.assert_array_equal(whole[7], np.bincount(drawn[7], minlength=50))
+
+
+def right_or_wrong(rng, chances):
+    """Return [n, 2] of answers that are right by chance."""
+    return (
+        np.stack([rng.random(len(chances)) < chances, np.ones(len(chances))], 1) * 1.0
+    )
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_identical_systems_are_seldom_called_different(seeds):
+    """Two systems of one recipe: of 2,000 pairs, at most 6.2% with p < 5%."""
+    rng, called = np.random.default_rng(SEED), 0
+    for trial in range(2000):
+        chances = rng.beta(2, 1, 100)
+        a, b = ([right_or_wrong(rng, chances) for _ in range(seeds)] for _ in "ab")
+        mean = np.mean([x[:, 0].mean() for x in b]) - np.mean(
+            [x[:, 0].mean() for x in a]
+        )
+        p = statistics._chance(a, b, "ratio", mean, 400, trial)
+        called += p < 0.05
+    assert called / 2000 <= 0.062
+
+
+def test_the_interval_holds_the_true_difference_as_often_as_it_says():
+    """Losses whose true difference is .1: 95% intervals hold it in 93-97% of 1,000."""
+    rng, held = np.random.default_rng(SEED), 0
+    for trial in range(1000):
+        hard = rng.gamma(2, 1, 200)
+        a = np.stack([hard + rng.normal(0, 0.5, 200), np.ones(200)], 1)
+        b = np.stack([hard + 0.1 + rng.normal(0, 0.5, 200), np.ones(200)], 1)
+        changes = np.diff(statistics.bootstrap([a, b], "ratio", 1000, trial), axis=0)
+        low, high = np.percentile(changes, (2.5, 97.5))
+        held += low <= 0.1 <= high
+    assert 0.93 <= held / 1000 <= 0.97
+
+
+def test_the_smallest_difference_is_found_in_four_of_five_tries():
+    rng, found = np.random.default_rng(SEED), 0
+    for trial in range(300):
+        hard = rng.gamma(2, 1, 200)
+        rows = [
+            np.stack([hard + by + rng.normal(0, 0.5, 200), np.ones(200)], 1)
+            for by in (0, 0.14)
+        ]
+        seen = statistics.compare([rows[0]], [rows[1]], "ratio", count=400, seed=trial)
+        found += seen.p < 0.05
+        if not trial:  # .5 sqrt(2 / 200) = .05, times 1.96 + .84
+            assert seen.smallest == pytest.approx(0.14, rel=0.2)
+    assert 0.72 < found / 300 < 0.88
+
+
+def test_seeds_are_tested_against_each_other():
+    rng = np.random.default_rng(1)
+    chances = rng.beta(2, 1, 400)
+
+    def seeds(*shifts):
+        return [right_or_wrong(rng, np.clip(chances + by, 0, 1)) for by in shifts]
+
+    noisy = statistics.compare(
+        seeds(0, 0.1, -0.1), seeds(0.12, -0.05, 0.02), "ratio", count=1000
+    )
+    assert noisy.p_seeds > 0.05 and noisy.p_exact is None
+    clear = statistics.compare(
+        seeds(0, 0, 0), seeds(0.3, 0.3, 0.3), "ratio", count=1000
+    )
+    assert clear.p_seeds < 0.05 and clear.p < 0.05 and clear.low > 0
+    one = statistics.compare(seeds(0), seeds(0.3), "ratio", count=200)
+    assert one.p_seeds is None and one.p_exact < 0.05
+
+
+def test_systems_of_unequal_numbers_of_seeds_are_compared():
+    rng = np.random.default_rng(1)
+    chances = rng.beta(2, 1, 100)
+    a = [right_or_wrong(rng, chances) for _ in range(3)]
+    b = [right_or_wrong(rng, chances) for _ in range(2)]
+    found = statistics.compare(a, b, "ratio", count=200)
+    assert found.a == pytest.approx(np.mean([x[:, 0].mean() for x in a]))
+    assert 0 < found.p <= 1
+
+
+def test_equal_systems_have_no_difference():
+    rows = right_or_wrong(np.random.default_rng(0), np.full(50, 0.5))
+    found = statistics.compare([rows], [rows], "ratio", count=100)
+    assert found.difference == found.low == found.high == 0 and found.p == 1
+    twice = statistics.compare([rows] * 2, [rows] * 2, "ratio", count=100)
+    assert twice.p_seeds == 1.0
