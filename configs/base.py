@@ -79,6 +79,7 @@ def training(c: ConfigDict) -> None:
     c.train.batch_size = 32  # rows of a step, over all devices
     c.train.accumulate = 1  # micro-batches of a step
     c.train.ema = 0.0  # decay of the averaged parameters; 0 = off
+    c.train.stop_at = 0  # save and stop after this step, to go on later; 0 = never
     c.train.stuck_after = 1800.0  # seconds without a step that end a run; 0 = never
     c.train.freeze = ()  # regular expressions over parameter paths
 

@@ -43,7 +43,7 @@ def load(spec: str) -> ConfigDict:
                 f"{', '.join(known)}"
             )
         path = packaged
-    module = _import(path)
+    module = module_of(path)
     if not hasattr(module, "get_config"):
         raise ValueError(f"--config={name}: the file defines no get_config()")
     try:
@@ -82,15 +82,16 @@ def defaults() -> ConfigDict:
     return base.base()
 
 
-def _import(path: pathlib.Path):
+def module_of(path: pathlib.Path):
+    """Return a user's Python file as a module; what it raises is a ValueError."""
     specification = importlib.util.spec_from_file_location("lmtasks_config", path)
     if specification is None or specification.loader is None:
-        raise ValueError(f"--config={path}: a config is a Python file (.py)")
+        raise ValueError(f"{path}: this is no Python file (.py)")
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)
     except Exception as error:  # noqa: BLE001 - it is the user's own code
-        raise ValueError(f"--config={path}: {_first_line(error, path)}") from None
+        raise ValueError(f"{path}: {_first_line(error, path)}") from None
     return module
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import pathlib
 import re
 import shlex
@@ -72,11 +73,13 @@ def recorded() -> dict[str, dict]:
 
 
 def version(name: str) -> str:
-    """Return the version of a package; "of TPU_LIBRARY_PATH" for a library by path."""
+    """Return the version of a package; of a library by path, what lies beside it."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
-        return "of TPU_LIBRARY_PATH"
+        wheel = pathlib.Path(os.environ.get("TPU_LIBRARY_PATH", "")).parents[1:2]
+        found = [one.version for one in metadata.distributions(path=map(str, wheel))]
+        return found[0] if found else "of TPU_LIBRARY_PATH"
 
 
 def one(argv: list[str]) -> dict:

@@ -23,7 +23,8 @@ makes what is missing, `--list` prints the commands, `table.py` writes this file
 
 GiB are those a device needs at most, of what it has; "does not fit" is the compiler's own answer. The bound is the
 least time of a step that products, memory and exchanges allow, each alone at the published speed of the chip; the
-share is that of the peak it leaves. FSDP over the chips, but for the parts of heads in `tensor`.
+share is that of the peak it leaves. FSDP over the chips, but for the parts of heads in `tensor`. Compile times are of
+two cores that had other work too.
 
 | model | topology | step | rows | tensor | GiB a device | bound ms | of the peak | sent GiB | compiled in s | what to turn |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
@@ -34,7 +35,9 @@ SCALE = """
 ![least time of a step, and bytes sent, by chips](scaling.png)
 
 A row of 8,192 tokens for each chip of a v5p slice, FSDP over all of them: what a chip computes stays, what it
-gathers hardly grows, and the batch grows with the chips.
+sends hardly grows from 64 chips on, and the batch grows with the chips. Weights and gradients are sent in bfloat16. For
+16 chips the compiler passes parts of them around a ring while it multiplies; for more it writes gathers and scatters as
+all-reduces, which is counted as it stands, at twice the bytes.
 
 | chips | rows | products ms | exchanges ms | sent GiB | GiB a device |
 | --- | --- | --- | --- | --- | --- |

@@ -96,7 +96,7 @@ def _said(found, metrics, rows, parts, fv) -> list[str]:
     smallest = {}
     for row in rows:
         smallest.setdefault(row.metric, row.paired.smallest)
-    said = ", ".join(f"{name} {value:.2g}" for name, value in smallest.items())
+    said = ", ".join(f"{k} {v:.2g}" if v else f"{k} -" for k, v in smallest.items())
     lines += [
         "",
         f"The smallest difference these examples show in four of five tries: {said}.",

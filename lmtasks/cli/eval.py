@@ -113,14 +113,6 @@ def _beside(run) -> list:
     return [generation.rouge_interval, diversity.diversity] if said else []
 
 
-def _signatures(scored: list, metrics: dict) -> dict[str, str]:
-    """Return sacrebleu's signature of each of its metrics that was measured."""
-    from lmtasks.metrics import generation
-
-    names = [name for name in generation.SIGNED if name in metrics]
-    return {name: generation.signature(name, scored) for name in names}
-
-
 def main(argv: list[str]) -> int:
     """Evaluate; print one line per metric."""
     spec, overrides, rest = common.split_config(argv)
@@ -160,26 +152,13 @@ def _evaluate(spec, overrides, fv, folder: str) -> int:
     more += _executing(loaded.run) if fv.allow_code_exec else []
     more += _beside(loaded.run)
     more += _baselines(loaded.run) if fv.baselines else []
-    scored: list = []
-    if loaded.run.task.metrics:  # a metric that only keeps what is scored
-        more.append(lambda _, examples: scored.extend(examples) or {})
     notes: list[str] = []
-    metrics, said, each = scores.evaluate_run(loaded, split, more, notes.append)
-    row = {"step": loaded.step, "split": split, **metrics}
-    signatures = _signatures(scored, metrics)
-    if signatures:
-        row["signatures"] = signatures
+    row = scores.record(folder, loaded, split, more, notes.append)
     if not hosts.is_chief():
         return 0
-    path = pathlib.Path(folder)
-    with open(path / "eval.jsonl", "a") as out:
-        out.write(json.dumps(row) + "\n")
-    scores.write(folder, each)
-    if said:
-        with open(path / f"predictions-{split}.jsonl", "w") as out:
-            out.writelines(json.dumps(p, ensure_ascii=False) + "\n" for p in said)
-    print(f"{folder}, step {loaded.step}, {split}:")
-    for name, value in metrics.items():
+    signatures = row.pop("signatures", {})
+    print(f"{folder}, step {row.pop('step')}, {row.pop('split')}:")
+    for name, value in row.items():
         print(f"  {name:20} {value:.6g}")
     for name, text in signatures.items():
         print(f"  {name}: {text}")

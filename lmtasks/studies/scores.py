@@ -17,10 +17,12 @@ import jax
 
 from lmtasks import api
 from lmtasks.data import features
+from lmtasks.metrics import generation
 from lmtasks.metrics import inputs
 from lmtasks.metrics import sums
 from lmtasks.tasks import base
 from lmtasks.training import evaluate
+from lmtasks.training import hosts
 from lmtasks.training import samples
 from lmtasks.training import workdir
 
@@ -51,22 +53,43 @@ class Scores:
         return [one["id"] for one in self.examples]
 
 
-def evaluate_run(
+def record(
+    folder: str,
     loaded: api.Loaded,
     split: str,
     metrics: Sequence[base.Metric] = (),
     note: Callable[[str], None] = lambda line: None,
-) -> tuple[dict[str, float], list, Scores]:
-    """Return ({metric: value}, predictions, scores of every example) of a split.
+) -> dict:
+    """Score a split and write down what was found, for `compare` and `report` too.
 
-    Further metrics have no scores of examples; arguments as `api.evaluate`.
+    eval.jsonl gets a row, predictions-SPLIT.jsonl the answers, scores-SPLIT.jsonl what
+    each example scores. Further metrics have no scores of examples; arguments as
+    `api.evaluate`.
+
+    Returns:
+        {"step", "split", metric: value, ..., "signatures"}, the row.
     """
     evaluator, rows = api.evaluator_of(loaded, split, metrics)
     rng = jax.random.key(loaded.run.config.seed)
     found, said = evaluator.score(loaded.params, rows, rng)
     if evaluator.cut:
         note(evaluator.remark())
-    return found, said, _of(loaded, evaluator, rows, said)
+    row = {"step": loaded.step, "split": split, **found}
+    names = [name for name in generation.SIGNED if name in found]
+    if names:
+        scored = [one for one in rows.queries.examples if inputs.has_gold(one)]
+        signed = {name: generation.signature(name, scored) for name in names}
+        row["signatures"] = signed
+    each = _of(loaded, evaluator, rows, said)
+    if hosts.is_chief():
+        with open(pathlib.Path(folder) / "eval.jsonl", "a") as out:
+            out.write(json.dumps(row) + "\n")
+        write(folder, each)
+        if said:
+            lines = (json.dumps(one, ensure_ascii=False) + "\n" for one in said)
+            answers = pathlib.Path(folder) / f"predictions-{split}.jsonl"
+            workdir.write_text(answers, "".join(lines))
+    return row
 
 
 def _of(loaded, evaluator, rows: evaluate.Split, said: list) -> Scores:

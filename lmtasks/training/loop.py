@@ -19,6 +19,7 @@ from lmtasks.training import evaluate
 from lmtasks.training import feed
 from lmtasks.training import guard as guards
 from lmtasks.training import hosts
+from lmtasks.training import locks
 from lmtasks.training import masked
 from lmtasks.training import parallel
 from lmtasks.training import report
@@ -64,7 +65,7 @@ def train(config: ConfigDict, folder: str, profile: range | None = None) -> Outc
     new = not pathlib.Path(folder).exists()
     path = workdir.open_new(folder)
     try:
-        with workdir.locked(path):
+        with locks.locked(path):
             return _train(config, folder, path, profile)
     except ValueError:
         if new:  # nothing is left of a run that cannot begin
@@ -111,8 +112,7 @@ class Trainer:
         self.host = jax.process_index()
         self.progress = track.Progress(run.config.train.steps, process_index=self.host)
         self.tracker: track.Tracker | None = None
-        self.pending: list[tuple[int, dict]] = []
-        self.latest: dict[str, float] = {}
+        self.pending, self.latest = [], {}  # (step, metrics); of the last judged
         self.profile, self.kernel = runtime.Profile(None, path), ""
         self.peak = chips.peak_of_all(jnp.dtype(run.model.cfg.dtype))
 
@@ -233,7 +233,7 @@ class Trainer:
                 self._save(done, state)
             if stop:
                 return state, "early"
-            if self._asked() and done < c.train.steps:
+            if done < c.train.steps and (self._asked() or done == c.train.stop_at):
                 return state, "preempted"
         return state, ""
 

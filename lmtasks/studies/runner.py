@@ -1,0 +1,243 @@
+"""The runs of a sweep in the folders of one work directory.
+
+All that is known of a run lies in its folder, so that a launcher that was killed, a
+second one and the tasks of a SLURM array agree on what is left to do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import pathlib
+import sys
+import time
+
+from lmtasks import api
+from lmtasks import schema
+from lmtasks.studies import scores
+from lmtasks.studies import variants
+from lmtasks.training import locks
+from lmtasks.training import loop
+from lmtasks.training import track
+from lmtasks.training import workdir
+
+PLAN, DONE, FAILED, LOG = "sweep.json", "done.json", "failed.json", "log.txt"
+# Exit code of a run that another process is at.
+BUSY = 75
+
+
+@dataclasses.dataclass(frozen=True)
+class State:
+    """How far a run is.
+
+    Attributes:
+        kind: "waiting" | "running" | "stopped" | "failed" | "done".
+        step: last logged. rows: of metrics.jsonl.
+        seconds: of a finished run, all starts together. said: why it failed.
+    """
+
+    kind: str
+    step: int = 0
+    rows: list[dict] = dataclasses.field(default_factory=list, repr=False)
+    seconds: float = 0.0
+    said: str = ""
+
+
+def folders(root: str, runs: list[variants.Run]) -> dict[int, pathlib.Path]:
+    """Return {index: folder} of runs; one whose variant was renamed keeps its folder.
+
+    Raises:
+        ValueError: a folder holds another run than the sweep's of that name, or its
+            config was changed by hand.
+    """
+    there = {}
+    for plan in pathlib.Path(root).glob(f"*/{PLAN}"):
+        stored = _read(plan)
+        if stored:
+            there[stored["content"]] = plan.parent
+    wanted = {run.content for run in runs}
+    found = {}
+    for run in runs:
+        own = pathlib.Path(root) / run.name
+        found[run.index] = there.get(run.content, own)
+        stored = _read(own / PLAN)
+        if run.content not in there and stored and stored["content"] not in wanted:
+            raise ValueError(
+                f"{own} holds another run than the sweep's {run.name}: "
+                f"{_changes(stored['config'], run)}; choose another --workdir, another "
+                "name, or remove the folder"
+            )
+        _check_config(found[run.index])
+    return found
+
+
+def _changes(stored: dict, run: variants.Run) -> str:
+    """Return the keys that differ from a stored plan."""
+    new = _plan(run)["config"]
+    pairs = workdir.differences(stored, new)
+    said = [f"{key} {old!r} -> {now!r}" for key, (old, now) in pairs.items()]
+    return ", ".join(said[:3]) + (", ..." if len(said) > 3 else "")
+
+
+def _check_config(folder: pathlib.Path) -> None:
+    """Raise ValueError for a finished run whose config is not the one it ran."""
+    done = _read(folder / DONE)
+    if done and _mark(folder) != done["config"]:
+        raise ValueError(
+            f"{folder}/config.json is not what the run wrote; put it back, or remove the "
+            "folder to run it again"
+        )
+
+
+def _mark(folder: pathlib.Path) -> str:
+    path = folder / "config.json"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
+
+
+def _plan(run: variants.Run) -> dict:
+    config = json.loads(json.dumps(run.config.to_dict(), default=list))
+    return {
+        "content": run.content,
+        "variant": run.variant,
+        "seed": run.seed,
+        "config": config,
+    }
+
+
+def _read(path: pathlib.Path) -> dict | None:
+    """Return a json file; None where there is none, or a kill cut it short."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def state_of(folder: pathlib.Path) -> State:
+    """Return how far the run in a folder is."""
+    file = folder / track.NAME
+    rows = track.read(file) if file.exists() else []
+    step = max((row["step"] for row in rows), default=0)
+    done, failed = _read(folder / DONE), _read(folder / FAILED)
+    if done:
+        return State("done", step, rows, done["seconds"])
+    if locks.is_locked(folder):
+        return State("running", step, rows)
+    if failed:
+        return State("failed", step, rows, said=failed["said"])
+    return State("stopped" if step else "waiting", step, rows)
+
+
+def work(
+    sweep: variants.Sweep, run: variants.Run, folder: pathlib.Path, until: int = 0
+) -> int:
+    """Train a run to its end, or to step `until`, and score it; return its exit code.
+
+    What is done already is not done again.
+    """
+    if state_of(folder).kind == "done":
+        return 0
+    if locks.is_locked(folder):
+        return BUSY
+    folder.mkdir(parents=True, exist_ok=True)
+    workdir.write_json(folder / PLAN, _plan(run))
+    begun = time.perf_counter()
+    with run.config.unlocked():
+        run.config.train.stop_at = until
+    # What the run notes as its command is the one that makes it without the sweep.
+    sys.argv[:] = variants.command(sweep, run, str(folder))
+    ended = loop.train(run.config, str(folder))
+    spent = (_read(folder / "spent.json") or {"seconds": 0.0})["seconds"]
+    if ended.stopped != "preempted":
+        for split in sweep.splits:
+            loaded = api.load(str(folder), _step(folder, sweep.step))
+            scores.record(str(folder), loaded, split)
+    spent += time.perf_counter() - begun
+    workdir.write_json(folder / "spent.json", {"seconds": spent})
+    if ended.stopped == "preempted":
+        return 0
+    row = {"content": run.content, "config": _mark(folder), "seconds": round(spent, 2)}
+    workdir.write_json(folder / DONE, row)
+    return 0
+
+
+def _step(folder: pathlib.Path, name: str) -> int | None:
+    return workdir.best(str(folder)) if name == "best" else None
+
+
+def fail(folder: pathlib.Path, code: int) -> str:
+    """Note that a run ended with a code; return the last lines it wrote."""
+    log = folder / LOG
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    said = "\n".join(line for line in lines[-3:] if line.strip())
+    said = said or f"it ended with {code}"
+    folder.mkdir(parents=True, exist_ok=True)
+    workdir.write_json(folder / FAILED, {"code": code, "said": said})
+    return said
+
+
+def measured(state: State, split: str, metric: str, until: int = 0) -> float | None:
+    """Return the last value of a metric while training, up to a step; None without."""
+    values = [
+        row[metric]
+        for row in state.rows
+        if row["split"] == split
+        and metric in row
+        and (not until or row["step"] <= until)
+    ]
+    return values[-1] if values else None
+
+
+def survivors(
+    sweep: variants.Sweep,
+    runs: list[variants.Run],
+    states: dict[int, State],
+    until: int,
+) -> set[str]:
+    """Return the variants that go on after step `until`: the best by their mean.
+
+    Raises:
+        ValueError: a variant was not evaluated by then, or not in that metric.
+    """
+    halving, means = sweep.halving, {}
+    for variant in dict.fromkeys(run.variant for run in runs):
+        mine = [run for run in runs if run.variant == variant]
+        split = mine[0].config.eval.split
+        values = [
+            measured(states[run.index], split, halving.metric, until) for run in mine
+        ]
+        if None in values:
+            known = {key for r in states[mine[0].index].rows for key in r}
+            near = difflib.get_close_matches(halving.metric, known, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"halving: {variant} has no {halving.metric!r} of {split} by step {until}; "
+                f"set eval.every to {until} or less, or name another metric{hint}"
+            )
+        means[variant] = sum(values) / len(values)
+    kept = -(-len(means) // halving.factor)
+    order = sorted(means, key=means.get, reverse=halving.mode == "max")
+    return set(order[:kept])
+
+
+def rungs(sweep: variants.Sweep, runs: list[variants.Run]) -> list[int]:
+    """Return the steps after which some go no further; 0, the end, is last."""
+    if sweep.halving is None:
+        return [0]
+    least = min(run.config.train.steps for run in runs)
+    found, step = [], sweep.halving.first
+    while step < least:
+        found.append(step)
+        step *= sweep.halving.factor
+    return [*found, 0]
+
+
+def config_keys(runs: list[variants.Run]) -> list[str]:
+    """Return the keys in which the variants differ, seeds left out."""
+    flat = [schema.keys_of(run.config) for run in runs]
+    return [
+        key
+        for key in flat[0]
+        if key != "seed" and len({str(one.get(key)) for one in flat}) > 1
+    ]
