@@ -72,7 +72,8 @@ def test_the_help_of_the_command_lists_every_verb_with_its_line(capsys):
     assert {"train", "eval", "predict", "inspect", "config", "tasks", "plot", "doctor",
             "prepare", "tokenizer", "generate", "score", "import", "export",
             "convert", "embed", "verify", "chat", "summarize", "rehearse", "launch",
-            "compare", "sweep"} == set(main.verbs())  # fmt: skip
+            "compare", "sweep", "report", "diff",
+            "reproduce", "audit", "check"} == set(main.verbs())  # fmt: skip
 
 
 def test_the_readme_names_every_verb():

@@ -8,6 +8,7 @@ from matplotlib import image
 
 from lmtasks.cli import doctor
 from lmtasks.cli import plot
+from lmtasks.rendering import curves
 from lmtasks.training import track
 
 
@@ -53,9 +54,9 @@ def test_one_panel_a_metric_one_colour_a_run_one_style_a_split(tmp_path):
         name: track.read(pathlib.Path(_run(tmp_path / name)) / track.NAME)
         for name in ("first", "second")
     }
-    picture, lost = plot.draw(runs, ["loss", "accuracy"])
+    picture, lost = curves.draw(runs, ["loss", "accuracy"])
     loss, accuracy = picture.axes
-    first, second = plot.COLORS[:2]
+    first, second = curves.COLORS[:2]
     assert _curves(loss) == [
         (first, "-", 20),
         (first, "--", 2),
@@ -78,13 +79,13 @@ def test_values_that_cannot_be_drawn_are_counted():
         {"step": n, "split": "train", "loss": x}
         for n, x in enumerate([1.0, float("nan"), -1.0, 0.5])
     ]
-    assert plot.draw({"a": rows}, ["loss"])[1] == 1
-    assert plot.draw({"a": rows}, ["loss"], log=True)[1] == 2
+    assert curves.draw({"a": rows}, ["loss"])[1] == 1
+    assert curves.draw({"a": rows}, ["loss"], log=True)[1] == 2
 
 
 def test_smoothing_is_an_unbiased_running_mean():
-    assert plot._smoothed([2.0, 2.0, 2.0], 0.9) == pytest.approx([2.0, 2.0, 2.0])
-    assert plot._smoothed([0.0, 1.0], 0.5) == pytest.approx([0.0, 2 / 3])
+    assert curves._smoothed([2.0, 2.0, 2.0], 0.9) == pytest.approx([2.0, 2.0, 2.0])
+    assert curves._smoothed([0.0, 1.0], 0.5) == pytest.approx([0.0, 2 / 3])
 
 
 @pytest.mark.parametrize(

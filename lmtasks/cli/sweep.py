@@ -63,7 +63,7 @@ def main(argv: list[str]) -> int:
     if fv.dry_run:
         for run in runs:
             folder = str(pathlib.Path(root) / run.name)
-            print(shlex.join(variants.command(sweep, run, folder)))
+            print(shlex.join(variants.command(run, folder)))
         return 0
     if fv.slurm:
         print(_slurm(files[0], root, len(runs), fv), end="")

@@ -96,10 +96,16 @@ def _mark(folder: pathlib.Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
+def plan_of(folder: pathlib.Path) -> dict | None:
+    """Return what a sweep wrote of the run in a folder; None of another's."""
+    return _read(folder / PLAN)
+
+
 def _plan(run: variants.Run) -> dict:
     config = json.loads(json.dumps(run.config.to_dict(), default=list))
     return {
         "content": run.content,
+        "index": run.index,
         "variant": run.variant,
         "seed": run.seed,
         "config": config,
@@ -146,7 +152,7 @@ def work(
     with run.config.unlocked():
         run.config.train.stop_at = until
     # What the run notes as its command is the one that makes it without the sweep.
-    sys.argv[:] = variants.command(sweep, run, str(folder))
+    sys.argv[:] = variants.command(run, str(folder))
     ended = loop.train(run.config, str(folder))
     spent = (_read(folder / "spent.json") or {"seconds": 0.0})["seconds"]
     if ended.stopped != "preempted":

@@ -7,7 +7,9 @@ give a score (`metrics.sums`). Its score is the mean over its seeds.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 
@@ -19,8 +21,9 @@ from lmtasks.metrics import sums
 # sacrebleu's, so that its paired bootstrap draws the same resamples.
 SEED = 12345
 RESAMPLES = 10_000
-# Draws held in memory at a time.
+# Draws held in memory at a time, and kept.
 _AT_ONCE = 4_000_000
+_KEPT = 20_000_000
 # Two-sided 5% and a power of 80%.
 _DETECTED = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
 
@@ -56,10 +59,20 @@ class Paired:
     smallest: float
 
 
-def resamples(n: int, count: int, seed: int = SEED) -> Iterator[np.ndarray]:
-    """Yield blocks float32[., n] of `count` rows in all: how often a resample of n
-    examples holds each.
+def resamples(n: int, count: int, seed: int = SEED) -> Iterable[np.ndarray]:
+    """Return blocks int64[., n] of `count` rows in all: how often a resample of n
+    examples holds each. What is small is kept for the next score.
     """
+    return _kept(n, count, seed) if n * count <= _KEPT else _drawn(n, count, seed)
+
+
+@functools.lru_cache(maxsize=2)
+def _kept(n: int, count: int, seed: int) -> tuple[np.ndarray, ...]:
+    # As products read them: a float32 holds counts exactly.
+    return tuple(block.astype(np.float32) for block in _drawn(n, count, seed))
+
+
+def _drawn(n: int, count: int, seed: int) -> Iterator[np.ndarray]:
     rng, left = np.random.default_rng(seed), count
     while left:
         rows = min(left, max(_AT_ONCE // n, 1))
@@ -101,19 +114,36 @@ def randomized(
     Args:
         a, b: [n, seeds, k] of each; an example is exchanged with all its seeds.
     """
-    rng, n = np.random.default_rng(seed), len(a)
+    n = len(a)
     flat = [x.reshape(n, -1) for x in (a, b)]
-    both, change = (flat[0] + flat[1]).sum(0), flat[0] - flat[1]
-    base = flat[1].sum(0)
-    blocks, left = [], count
-    while left:
-        rows = min(left, max(_AT_ONCE // n, 1))
-        taken = rng.integers(2, size=(rows, n), dtype=bool).astype(change.dtype)
-        first = base + taken @ change
-        shaped = [x.reshape(rows, *a.shape[1:]) for x in (first, both - first)]
+    both, change = (flat[0] + flat[1]).sum(0), _narrow(flat[0] - flat[1])
+    base, blocks = flat[1].sum(0), []
+    for taken in _exchanges(n, count, seed):
+        first = base + (taken.astype(change.dtype) @ change).astype(np.float64)
+        shaped = [x.reshape(len(x), *a.shape[1:]) for x in (first, both - first)]
         blocks.append([sums.score(form, x).mean(-1) for x in shaped])
-        left -= rows
     return np.concatenate(blocks, axis=1)
+
+
+def _exchanges(n: int, count: int, seed: int) -> Iterable[np.ndarray]:
+    """Return blocks of `count` rows in all: which of n examples are exchanged."""
+    if n * count <= _KEPT:
+        return _kept_exchanges(n, count, seed)
+    return _drawn_exchanges(n, count, seed)
+
+
+@functools.lru_cache(maxsize=2)
+def _kept_exchanges(n: int, count: int, seed: int) -> tuple[np.ndarray, ...]:
+    drawn = _drawn_exchanges(n, count, seed)
+    return tuple(block.astype(np.float32) for block in drawn)
+
+
+def _drawn_exchanges(n: int, count: int, seed: int) -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    while count:
+        rows = min(count, max(_AT_ONCE // n, 1))
+        yield rng.integers(2, size=(rows, n), dtype=bool)
+        count -= rows
 
 
 def p_value(chance: np.ndarray, seen: float) -> float:

@@ -67,7 +67,7 @@ class Sweep:
 
     Attributes:
         config: as `lmtasks train --config`; a path is seen from the sweep's folder.
-        variants: name -> {key: value} over the config.
+        variants: name -> {key: value} over the config; the key "config" names another.
         common: {key: value} of all; $NAME in a text is that environment variable.
         seeds: of every variant.
         splits: scored at the end of a run, for `compare` and `report`.
@@ -90,13 +90,14 @@ class Run:
 
     Attributes:
         index: within the sweep. variant, seed: which it is.
-        overrides: ((key, text), ...) over the sweep's config, the seed included.
+        spec: of the config. overrides: ((key, text), ...) over it, the seed included.
         config: the whole. content: changes with anything in it.
     """
 
     index: int
     variant: str
     seed: int
+    spec: str
     overrides: tuple[tuple[str, str], ...]
     config: ConfigDict = dataclasses.field(repr=False)
     content: str = ""
@@ -235,7 +236,8 @@ def runs_of(sweep: Sweep) -> list[Run]:
         for seed in sweep.seeds:
             texts = {key: _text(v) for key, v in (sweep.common | values).items()}
             texts = {k: _expanded(k, v) for k, v in texts.items()} | {"seed": str(seed)}
-            config = schema.load(sweep.config)
+            spec = texts.pop("config", sweep.config)
+            config = schema.load(spec)
             try:
                 for key, text in texts.items():
                     schema.override(config, key, text)
@@ -248,7 +250,9 @@ def runs_of(sweep: Sweep) -> list[Run]:
                     "take one out"
                 )
             seen[content] = variant
-            run = Run(len(found), variant, seed, tuple(texts.items()), config, content)
+            run = Run(
+                len(found), variant, seed, spec, tuple(texts.items()), config, content
+            )
             found.append(run)
     return found
 
@@ -273,13 +277,7 @@ def content_of(config: ConfigDict) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def command(sweep: Sweep, run: Run, folder: str) -> list[str]:
+def command(run: Run, folder: str) -> list[str]:
     """Return the command that makes the same run by itself."""
     keys = [f"--config.{key}={text}" for key, text in run.overrides]
-    return [
-        "lmtasks",
-        "train",
-        f"--config={sweep.config}",
-        f"--workdir={folder}",
-        *keys,
-    ]
+    return ["lmtasks", "train", f"--config={run.spec}", f"--workdir={folder}", *keys]

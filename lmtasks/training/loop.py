@@ -239,11 +239,7 @@ class Trainer:
 
     def _log(self, done: int, clock: runtime.Clock):
         self._judge()
-        values = dict(self.latest)
-        if clock.slots:
-            values["tokens_per_s"] = clock.rate()
-            if self.peak:
-                values["mfu"] = clock.rate() * self.feed.flops_per_slot / self.peak
+        values = self.latest | clock.values(self.feed.flops_per_slot, self.peak)
         self.tracker.write(done, "train", values)
         self.progress.update(done, values)
         clock.restart()

@@ -137,6 +137,15 @@ class Clock:
         """Return the seconds since the last restart."""
         return time.perf_counter() - self._start
 
-    def rate(self) -> float:
-        """Return slots a second, padding included."""
-        return self.slots / max(self.seconds(), 1e-9)
+    def values(self, flops_per_slot: float, peak: float | None) -> dict[str, float]:
+        """Return what a row of metrics.jsonl says of the interval; {} of none.
+
+        "tokens": slots, padding included; "tokens_per_s"; "tflops": of them, 1e12
+        FLOPs; "mfu" where the devices' peak is known, in FLOPs a second.
+        """
+        if not self.slots:
+            return {}
+        rate = self.slots / max(self.seconds(), 1e-9)
+        flops = self.slots * flops_per_slot
+        out = {"tokens": self.slots, "tokens_per_s": rate, "tflops": flops / 1e12}
+        return out | ({"mfu": rate * flops_per_slot / peak} if peak else {})

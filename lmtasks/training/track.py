@@ -166,6 +166,8 @@ def line(values: dict[str, typing.Any]) -> str:
     parts = []
     for name, value in values.items():
         value = _plain(value)
+        if name in ("tokens", "tflops"):  # sums, for the file
+            continue
         if isinstance(value, str):
             parts.append(f"{name} {value}")
         elif name == "mfu":
