@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import functools
 import importlib
 import importlib.util
 import itertools
@@ -77,8 +78,9 @@ def _first_line(error: Exception, path: pathlib.Path) -> str:
     return f"{place}{text or type(error).__name__}{hint}"
 
 
+@functools.cache
 def defaults() -> ConfigDict:
-    """Return configs/base.py's keys with their defaults."""
+    """Return configs/base.py's keys with their defaults, to be read only."""
     return base.base()
 
 

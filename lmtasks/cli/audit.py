@@ -73,9 +73,7 @@ def _lines(found, columns) -> list[str]:
                 else ""
             )
             where = f" (first {one.place[0]} and {one.place[1]})"
-            said = (
-                f"{_share(one.extra, one.count)} texts are there before{other}{where}"
-            )
+            said = f"{_share(one.extra, one.count)} texts repeat an earlier one{other}{where}"
             out += ["", f"{one.split}: {said}"]
     for split, labels in found.labels.items():
         total = sum(count for _, count in labels)

@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
     common.no_more(files[1:])
     default = schema.defaults()
     spec = files[0] if files else spec
-    config = schema.load(spec) if spec else schema.defaults()
+    config = schema.load(spec) if spec else default.copy_and_resolve_references()
     for key, text in overrides:
         schema.override(config, key, text)
     comments, standard = schema.comments(), schema.keys_of(default)

@@ -69,7 +69,7 @@ def subject_of(run: builder.Run) -> Subject:
     batch = feed.read(run).train.batch(0)
     some = {k: np.asarray(v)[:ROWS] if np.ndim(v) else v for k, v in batch.items()}
     params = models.unbox(run.model.init(jax.random.key(0)))
-    return Subject(run, some, _stirred(params))
+    return Subject(run, some, _stirred(params, run.model.cfg.width))
 
 
 def with_model(run: builder.Run, **changes) -> builder.Run:
@@ -78,15 +78,18 @@ def with_model(run: builder.Run, **changes) -> builder.Run:
     return dataclasses.replace(run, model=dataclasses.replace(run.model, cfg=cfg))
 
 
-def _stirred(params: Params) -> Params:
-    """Return parameters away from 0 and 1, so that leaving any out would show."""
+def _stirred(params: Params, width: int) -> Params:
+    """Return parameters away from 0 and 1, and weights large enough that every layer
+    and every key has a say in the logits: leaving any out shows.
+    """
     leaves, tree = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))
-    size = lambda x: 0.1 if x.ndim < 2 else 0.3 * float(jnp.std(x) + 1e-3)
-    return jax.tree.unflatten(
-        tree,
-        [x + size(x) * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys)],
-    )
+
+    def drawn(x, key):
+        noise = jax.random.normal(key, x.shape)
+        return x + 0.3 * noise if x.ndim < 2 else 1.5 * width**-0.5 * noise
+
+    return jax.tree.unflatten(tree, map(drawn, leaves, keys))
 
 
 def _apart(a: np.ndarray, b: np.ndarray) -> float:
@@ -213,6 +216,7 @@ def weighted_mean(s: Subject) -> Finding:
 def _mean_loss(s: Subject, batch: Batch, run: builder.Run | None = None) -> float:
     run = run or s.run
     recipe = steps.Recipe(run.model.apply, run.objective.loss, None, None)
+    batch = {**batch, "valid": np.ones(len(batch["tokens"]), np.float32)}
     sums = jax.jit(lambda p, b: steps.eval_step(recipe, p, b))(s.params, batch)
     return float(sums["loss"][0] / jnp.maximum(sums["loss"][1], 1))
 
@@ -229,16 +233,27 @@ def dropout(s: Subject) -> Finding:
 def remat(s: Subject) -> Finding:
     """Recomputing layers changes no gradient."""
     grads = [_grads(s, with_model(s.run, remat=kind)) for kind in ("", "full")]
-    return _same("remat", *grads, "gradients with remat are others")
+    return _same_trees("remat", *grads, "gradients with remat are others")
 
 
-def _grads(s: Subject, run: builder.Run, batch=None, params=None) -> np.ndarray:
+def _grads(s: Subject, run: builder.Run, batch=None, params=None) -> Params:
     def loss(p):
         sums = run.objective.loss(run.model.apply, p, batch or s.batch, None)
         return sums["loss"][0]
 
-    found = jax.jit(jax.grad(loss))(s.params if params is None else params)
-    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(found)])
+    return jax.jit(jax.grad(loss))(s.params if params is None else params)
+
+
+def _same_trees(name: str, a: Params, b: Params, what: str) -> Finding:
+    """Compare each parameter's array by its length; tiny ones by that of all."""
+    flat = [[np.asarray(x) for x in jax.tree.leaves(tree)] for tree in (a, b)]
+    sizes = [np.linalg.norm(x) for x in flat[0]]
+    least = 1e-3 * np.linalg.norm(sizes)
+    parts = zip(*flat, sizes, strict=True)
+    far = max(np.linalg.norm(x - y) / max(size, least, 1e-12) for x, y, size in parts)
+    if far <= CLOSE:
+        return Finding(name, "ok", f"within {far:.0e} of their length")
+    return Finding(name, "wrong", f"{what} (by {far:.2g} of their length)")
 
 
 def scanned(s: Subject) -> Finding:
@@ -296,13 +311,13 @@ def accumulation(s: Subject) -> Finding:
     for parts in (1, 2):
         recipe = dataclasses.replace(_recipe(s.run), accumulate=parts)
         state, metrics = _update(recipe, s.params, uneven)
-        flat = [np.ravel(x) for x in jax.tree.leaves(state.params)]
-        results.append((np.concatenate(flat), float(metrics["loss"])))
+        change = jax.tree.map(jnp.subtract, state.params, s.params)
+        results.append((change, float(metrics["loss"])))
     (a, loss_a), (b, loss_b) = results
     if abs(loss_a - loss_b) > 1e-4 * max(abs(loss_a), 1):
         said = f"the loss of {loss_a:.6g} is {loss_b:.6g} in two parts"
         return Finding(name, "wrong", said)
-    return _same(name, a, b, "an update in two parts is another")
+    return _same_trees(name, a, b, "an update in two parts is another")
 
 
 def _recipe(run: builder.Run) -> steps.Recipe:
@@ -368,7 +383,8 @@ def sharded(s: Subject) -> Finding:
     with jax.set_mesh(mesh), parallel.rules():
         params = jax.tree.map(jax.device_put, s.params, shardings)
         spread = _grads(s, s.run, batch, params)
-    return _same("sharding", _grads(s, s.run), spread, "gradients on a mesh are others")
+    whole = _grads(s, s.run)
+    return _same_trees("sharding", whole, spread, "gradients on a mesh are others")
 
 
 CHECKS: tuple[Callable[[Subject], Finding], ...] = (

@@ -1,12 +1,11 @@
 """Keys of a config that are set and change nothing.
 
-A key is alive where the run without it, at the key's default, differs: in its typed
-objects, its parameters, its first batches, its train step, or its learning rates.
+A key is alive where the run without it, at the key's default, differs: in how its
+parameters are drawn, its first batches, its train step, or its learning rates.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import pathlib
@@ -19,6 +18,7 @@ from ml_collections import ConfigDict
 from configs import base
 from lmtasks import builder
 from lmtasks import schema
+from lmtasks.models import model as models
 from lmtasks.studies.invariance import Finding
 from lmtasks.training import begin
 from lmtasks.training import feed
@@ -57,18 +57,33 @@ def _differs(a, b) -> bool:
 
 
 def dead_keys(config: ConfigDict, keys: dict[str, object] | None = None) -> list[str]:
-    """Return the keys that are set and change nothing."""
+    """Return the keys that are set and change nothing.
+
+    One whose value is what it would be without it, too, is alive where another value
+    does change something.
+    """
     keys = set_keys(config) if keys is None else keys
+    given = schema.keys_of(config)
     with tempfile.TemporaryDirectory(prefix="lmtasks-check-") as folder:
         run = builder.build(config)
         # All build on the same tokenizer, so that it is not trained again for each.
         run.tokenizer.save(pathlib.Path(folder) / "tokenizer")
         whole = mark(config, folder)
-        return [
-            key
-            for key, plain in keys.items()
-            if _same(config, key, plain, whole, folder)
-        ]
+
+        def is_dead(key, plain):
+            tried = [plain, *_others(given[key])]
+            return all(_same(config, key, x, whole, folder) for x in tried)
+
+        return [key for key, plain in keys.items() if is_dead(key, plain)]
+
+
+def _others(value) -> list:
+    """Return other values of the kind, as far as they can be guessed."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [2 * value or 1]
+    return [value / 2 or 0.1] if isinstance(value, float) else []
 
 
 def _same(config, key: str, plain, whole: str, folder: str) -> bool:
@@ -98,12 +113,8 @@ def mark(config: ConfigDict, folder: str) -> str:
         text = steps.jit_step(recipe).lower(like, shapes).as_text()
     rates = optim.schedule(run.optim, run.config.train.steps)
     at = np.linspace(0, run.config.train.steps, 20).astype(int)
-    fields = {
-        f.name: repr(getattr(run, f.name))
-        for f in dataclasses.fields(run)
-        if f.name in ("model", "objective", "optim", "lora")
-    }
-    out = hashlib.sha256(repr(sorted(fields.items())).encode())
+    init = jax.jit(lambda key: models.unbox(run.model.init(key)))
+    out = hashlib.sha256(init.lower(jax.random.key(0)).as_text().encode())
     out.update(text.encode())
     out.update(workdir.param_table(run.model, mesh, run.lora).encode())
     out.update(repr([float(rates(int(i))) for i in at]).encode())

@@ -31,6 +31,8 @@ pre { background: #f6f6f6; padding: 1em; overflow-x: auto; font-size: 12px }
 svg { max-width: 100%; height: auto }
 p { max-width: 60em }
 """
+# Nothing about who made a picture, and when.
+_PLAIN = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 # Numbers sort by size, a cell's first one; texts by letters.
 _SCRIPT = """
 document.querySelectorAll("table.sorted").forEach(table => {
@@ -173,7 +175,7 @@ def _table(study: report.Study) -> str:
 def _svg(picture: figure.Figure) -> str:
     """Return a picture as part of the page; the same for the same numbers."""
     out = io.StringIO()
-    picture.savefig(out, format="svg", metadata={"Date": None})
+    picture.savefig(out, format="svg", metadata=_PLAIN)
     return out.getvalue()[out.getvalue().index("<svg") :]
 
 

@@ -168,6 +168,9 @@ def _cost(folder: str, rows: list[dict]) -> Cost:
 
 
 def _command(folder: str) -> str:
+    plan = runner.plan_of(pathlib.Path(folder))
+    if plan and "command" in plan:
+        return plan["command"]
     file = pathlib.Path(folder) / "command.txt"
     lines = file.read_text().splitlines() if file.exists() else []
     return lines[0] if lines else f"# {folder}: no command.txt"
@@ -228,6 +231,16 @@ def _against(row: compare.Row | None) -> list[str]:
     return [said, chance, row.verdict]
 
 
+def _others(study: Study, metric: str) -> str:
+    """Return what is known of the other systems in a further score."""
+    said = []
+    for row in study.rows:
+        if row.metric == metric:
+            change, chance, verdict = _against(row)
+            said.append(f"{row.b} {change}, p {chance}, {verdict}")
+    return "; ".join(said)
+
+
 def facts(study: Study) -> list[str]:
     """Return what is said below the table."""
     one = study.systems[0].scores[0]
@@ -245,6 +258,8 @@ def facts(study: Study) -> list[str]:
             "examples and, where there are seeds, by a t-test over them; corrected for "
             f"all {len(study.rows)} comparisons by Holm."
         )
+        for metric in study.metrics[1:]:
+            out.append(f"{metric}: {_others(study, metric)}.")
         if shown:
             out.append(
                 f"The smallest difference these examples show in four of five tries: {shown}."

@@ -109,6 +109,7 @@ def _plan(run: variants.Run) -> dict:
         "variant": run.variant,
         "seed": run.seed,
         "config": config,
+        "command": variants.shell(run, f"runs/{run.name}"),
     }
 
 

@@ -23,6 +23,7 @@ import math
 import os
 import pathlib
 import re
+import shlex
 import typing
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -91,6 +92,7 @@ class Run:
     Attributes:
         index: within the sweep. variant, seed: which it is.
         spec: of the config. overrides: ((key, text), ...) over it, the seed included.
+        written: the same as the sweep has them, with the names of the environment.
         config: the whole. content: changes with anything in it.
     """
 
@@ -99,6 +101,7 @@ class Run:
     seed: int
     spec: str
     overrides: tuple[tuple[str, str], ...]
+    written: tuple[tuple[str, str], ...]
     config: ConfigDict = dataclasses.field(repr=False)
     content: str = ""
 
@@ -234,9 +237,10 @@ def runs_of(sweep: Sweep) -> list[Run]:
                 f"the variant {variant!r} names folders: letters, digits, _ = . , + -"
             )
         for seed in sweep.seeds:
-            texts = {key: _text(v) for key, v in (sweep.common | values).items()}
-            texts = {k: _expanded(k, v) for k, v in texts.items()} | {"seed": str(seed)}
-            spec = texts.pop("config", sweep.config)
+            written = {key: _text(v) for key, v in (sweep.common | values).items()}
+            spec = written.pop("config", sweep.config)
+            written["seed"] = str(seed)
+            texts = {key: _expanded(key, text) for key, text in written.items()}
             config = schema.load(spec)
             try:
                 for key, text in texts.items():
@@ -250,9 +254,8 @@ def runs_of(sweep: Sweep) -> list[Run]:
                     "take one out"
                 )
             seen[content] = variant
-            run = Run(
-                len(found), variant, seed, spec, tuple(texts.items()), config, content
-            )
+            keys = (tuple(texts.items()), tuple(written.items()))
+            run = Run(len(found), variant, seed, spec, *keys, config, content)
             found.append(run)
     return found
 
@@ -281,3 +284,10 @@ def command(run: Run, folder: str) -> list[str]:
     """Return the command that makes the same run by itself."""
     keys = [f"--config.{key}={text}" for key, text in run.overrides]
     return ["lmtasks", "train", f"--config={run.spec}", f"--workdir={folder}", *keys]
+
+
+def shell(run: Run, folder: str) -> str:
+    """Return that command as a shell reads it, $NAME for what is the environment's."""
+    keys = [f"--config.{key}={text}" for key, text in run.written]
+    words = ["lmtasks", "train", f"--config={run.spec}", f"--workdir={folder}", *keys]
+    return " ".join(f'"{word}"' if "$" in word else shlex.quote(word) for word in words)

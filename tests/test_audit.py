@@ -1,0 +1,121 @@
+"""Data looked at before it is trained on: planted leaks and duplicates are all found."""
+
+import json
+
+import numpy as np
+import pytest
+import runs
+
+from lmtasks import builder
+from lmtasks import schema
+from lmtasks.studies import audit
+
+WORDS = [f"word{i}" for i in range(500)]
+
+
+def text(rng, size=30):
+    return " ".join(rng.choice(WORDS, size))
+
+
+def write(folder, **splits):
+    folder.mkdir(exist_ok=True)
+    for split, rows in splits.items():
+        runs.write_jsonl(folder / f"{split}.jsonl", rows)
+    return folder
+
+
+def run_of(folder, task="classification", **changes):
+    c = schema.load(f"own:{task}")
+    keys = runs.TINY | {"data.dir": folder, "tokenizer.kind": "byte", "data.length": 96}
+    keys |= {key.replace("__", "."): value for key, value in changes.items()}
+    for key, value in keys.items():
+        schema.override(c, key, str(value))
+    return builder.build(c)
+
+
+def test_planted_leaks_and_duplicates_are_all_found(tmp_path):
+    rng = np.random.default_rng(0)
+    train = [{"text": text(rng), "label": "ab"[i % 2]} for i in range(200)]
+    clean = [{"text": text(rng), "label": "a"} for _ in range(40)]
+    whole = [
+        {"text": train[i]["text"].upper() + "!", "label": "a"} for i in (3, 50, 120)
+    ]
+    part = [
+        {
+            "text": " ".join([*train[i]["text"].split()[:15], text(rng, 40)]),
+            "label": "b",
+        }
+        for i in (7, 9)
+    ]
+    short = " ".join(train[11]["text"].split()[:12])  # twelve words are no leak
+    near = [{"text": short + " " + text(rng, 20), "label": "b"}]
+    again = [{**train[5], "label": "a"}, train[8], train[8]]
+    folder = write(
+        tmp_path / "data",
+        train=[*train, *again],
+        validation=[*clean, *whole, *part, *near],
+    )
+    found = audit.audit(run_of(folder))
+    [leaks] = found.overlaps
+    assert (leaks.same, leaks.any, leaks.most) == (3, 5, 3)
+    assert leaks.places[0] == (
+        f"{folder}/validation.jsonl:41",
+        f"{folder}/train.jsonl:4",
+    )
+    twice = {one.split: one for one in found.repeats}
+    assert (twice["train"].extra, twice["train"].conflicts) == (3, 1)
+    assert twice["validation"].extra == 0
+    assert twice["train"].place == (
+        f"{folder}/train.jsonl:6",
+        f"{folder}/train.jsonl:201",
+    )
+    assert found.labels["train"] == [("a", 103), ("b", 100)]
+
+
+def test_short_texts_are_compared_whole(tmp_path):
+    train = [{"text": f"film {i} was fine", "label": "ab"[i % 2]} for i in range(20)]
+    other = [
+        {"text": "Film 3 was fine.", "label": "a"},
+        {"text": "film 3 was", "label": "b"},
+    ]
+    found = audit.audit(run_of(write(tmp_path / "data", train=train, validation=other)))
+    assert (found.overlaps[0].same, found.overlaps[0].any) == (1, 1)
+
+
+def test_what_is_cut_and_empty_is_counted(tmp_path):
+    rows = [{"text": "x" * n, "label": "b"} for n in (10, 50, 200, 300)] + [
+        {"text": "", "label": "a"}
+    ]
+    found = audit.audit(
+        run_of(write(tmp_path / "data", train=rows, validation=rows[:1]))
+    )
+    train = found.sizes[0]
+    assert (train.examples, train.cut, train.empty, train.whole) == (5, 2, 1, True)
+    assert train.longest == 96 and train.lost >= 200 + 300 - 2 * 96
+
+
+def test_of_much_text_a_part_is_tokenized_and_that_is_said(
+    tmp_path, monkeypatch, capsys
+):
+    rng = np.random.default_rng(0)
+    rows = [{"text": text(rng), "label": "ab"[i % 2]} for i in range(100)]
+    folder = write(tmp_path / "data", train=rows, validation=rows[:5])
+    whole = audit.audit(run_of(folder)).sizes[0]
+    monkeypatch.setattr(audit, "WHOLE", 5000)
+    found = audit.audit(run_of(folder))
+    assert not found.sizes[0].whole and found.sizes[0].examples < 50
+    assert found.sizes[0].tokens == pytest.approx(whole.tokens, rel=0.05)
+    assert found.overlaps[0].same == 5 and found.feed == ""
+
+
+def test_the_verb_tells_and_writes(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = [{"text": text(rng), "label": "ab"[i % 2]} for i in range(30)]
+    folder = write(tmp_path / "data", train=rows, validation=rows[:3])
+    argv = runs.classify(folder)[1:]
+    out = runs.good(capsys, "audit", *argv, f"--json={tmp_path}/out.json")
+    assert "validation and train: 3 (100.0%) texts stand in both" in out
+    assert "train labels: a 15 (50.0%), b 15 (50.0%)" in out and "epochs" in out
+    assert json.loads((tmp_path / "out.json").read_text())["overlaps"][0]["same"] == 3
+    refused = runs.command(capsys, "audit", *argv, "--ngram=1")
+    assert refused.code == 2 and "at least 2" in refused.err

@@ -1,0 +1,127 @@
+"""A study's table as text, Markdown, LaTeX and a page; what is missing is named."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import runs
+import test_compare
+
+from lmtasks.studies import report
+
+
+def study(root, *, lacking=()):
+    """Write two systems of three seeds, with curves and costs."""
+    rng = np.random.default_rng(0)
+    for name, share, width in (("plain", 0.6, 16), ("wide", 0.9, 32)):
+        for seed in range(3):
+            if (name, seed) in lacking:
+                continue
+            folder = root / f"{name}-{seed}"
+            right = rng.random(test_compare.COUNT) < share
+            test_compare.fake(folder, right, seed=seed, width=width)
+            rows = []
+            for step in (10, 20):
+                rows.append({
+                    "step": step, "split": "train", "loss": 2 / step, "tokens": 1000,
+                    "tokens_per_s": 500.0, "tflops": 0.25 * width,
+                })  # fmt: skip
+                rows.append({
+                    "step": step, "split": "validation", "loss": 3 / step + 0.01 * seed,
+                    "accuracy": share * step / 20,
+                })  # fmt: skip
+            (folder / "metrics.jsonl").write_text(
+                "".join(json.dumps(row) + "\n" for row in rows)
+            )
+            (folder / "params.txt").write_text(f"a  1x2\ntotal  {width:,}000\n")
+            (folder / "command.txt").write_text(f"lmtasks train --workdir={folder}\n")
+    return root
+
+
+def test_a_system_a_row_with_scores_costs_and_what_differs(tmp_path):
+    found = report.read(str(study(tmp_path)), "validation", count=1000)
+    assert [one.name for one in found.systems] == ["plain", "wide"]
+    assert found.keys == ["model.width"] and found.metrics == ["accuracy", "loss"]
+    head, (first, second) = report.header(found), report.lines(found)
+    cells = dict(zip(head, second, strict=True))
+    assert cells["model.width"] == "32" and cells["parameters"] == "32,000"
+    assert cells["verdict"] == "better" and "+-" not in cells["accuracy"]
+    assert cells["Mtokens"] == "0.002" and cells["TFLOPs"] == "16"
+    assert cells["seconds"] == "4.0"
+    assert first[head.index("verdict")] == "compared with"
+    other = report.read(str(tmp_path), "validation", baseline="wide", count=1000)
+    assert [one.name for one in other.systems] == ["wide", "plain"]
+    assert "worse" in report.lines(other)[1]
+
+
+def test_missing_seeds_and_unfinished_runs_are_named(tmp_path):
+    root = study(tmp_path, lacking=[("wide", 2)])
+    (root / "wide-2").mkdir()
+    (root / "wide-2" / "config.json").write_text('{"seed": 2}')
+    found = report.read(str(root), "validation", count=500)
+    assert "wide lacks seed 2" in found.notes
+    assert "wide-2 is not scored on validation (waiting), left out" in found.notes
+    assert "Wide lacks seed 2." in report.facts(found)
+
+
+@pytest.mark.parametrize("ending", ["md", "html", "tex", "jsonl"])
+def test_it_is_written_as_its_ending_says(tmp_path, capsys, ending):
+    root, to = study(tmp_path / "runs"), tmp_path / "out" / f"report.{ending}"
+    out = runs.good(capsys, "report", str(root), f"--to={to}", "--resamples=500")
+    assert out.splitlines()[-1] == str(to) and "wide" in out
+    text = to.read_text()
+    if ending == "md":
+        assert (to.parent / "curves.png").stat().st_size > 5000
+        assert text.count("lmtasks train --workdir=") == 6
+        assert re.search(r"\| wide \| 32 \| 3 \| 32,000 \|", text)
+    if ending == "html":
+        assert text.count("<svg") == 2 and 'class="better"' in text
+        assert "http" not in re.sub(r'xmlns[:\w]*="[^"]*"|<!DOCTYPE[^>]*>', "", text)
+        assert "higher for" in text and "film" in text and "<script>" in text
+    if ending == "tex":
+        assert "\\toprule" in text and "model.width" in text and "$\\pm$" in text
+        assert text.count("\\\\\n") == 3
+    if ending == "jsonl":
+        rows = [json.loads(line) for line in text.splitlines()]
+        assert [row["seed"] for row in rows] == [0, 1, 2] * 2
+        assert rows[5]["config"] == {"model.width": 32}
+        assert (
+            0.8 < rows[5]["scores"]["accuracy"] < 1 and rows[5]["cost"]["tflops"] == 16
+        )
+
+
+def test_texts_in_a_page_are_escaped(tmp_path, capsys):
+    root = study(tmp_path / "runs")
+    for file in root.glob("*/scores-validation.jsonl"):
+        file.write_text(file.read_text().replace("film", "<b>film & co"))
+    runs.good(capsys, "report", str(root), "--html", "--resamples=200")
+    text = (root / "report.html").read_text()
+    assert "<b>film" not in text and "&lt;b&gt;film &amp; co" in text
+
+
+def test_one_system_alone_is_shown_without_comparisons(tmp_path, capsys):
+    root = study(tmp_path, lacking=[("wide", s) for s in range(3)])
+    out = runs.good(capsys, "report", str(root), f"--to={tmp_path}/r.md")
+    assert "verdict" not in out and "plain" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["empty"], "holds no work directories"),
+        (["."], "one folder"),
+        (["runs", "--to=x.doc"], "ends in none of .md"),
+        (["runs", "--baseline=none"], "is none of plain, wide"),
+        (["runs", "--split=test"], "none of the 6 runs of runs is scored on test"),
+        (["runs", "--metrics=accurcy"], "'accurcy' is no score"),
+        (["runs", "--resamples=1"], "at least 100"),
+    ],
+)
+def test_a_users_mistake_is_one_sentence(tmp_path, monkeypatch, capsys, flags, said):
+    monkeypatch.chdir(tmp_path)
+    study(tmp_path / "runs")
+    (tmp_path / "empty").mkdir()
+    argv = flags if flags != ["."] else []
+    out = runs.command(capsys, "report", *argv)
+    assert out.code == 2 and said in out.err and out.err.count("\n") == 1
