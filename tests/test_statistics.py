@@ -12,23 +12,7 @@ from lmtasks.studies import statistics
 
 # Written before the simulations were first run.
 SEED = 20261130
-WORDS = [
-    "the",
-    "a",
-    "cat",
-    "dog",
-    "house",
-    "tree",
-    "runs",
-    "sleeps",
-    "is",
-    "was",
-    "red",
-    "big",
-    "old",
-    "blue",
-    "small",
-]
+WORDS = [f"word{i}" for i in range(16)]
 
 
 def texts(rng, gold, changed):
@@ -94,7 +78,7 @@ def test_holm_corrects_for_how_many_there_are():
 def test_blocks_of_draws_are_the_draws_at_once(monkeypatch):
     whole = np.concatenate(list(statistics.resamples(50, 300)))
     monkeypatch.setattr(statistics, "_AT_ONCE", 700)
-    parts = list(statistics.resamples(50, 300))
+    parts = list(statistics._drawn(50, 300, statistics.SEED))
     assert len(parts) > 10
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     drawn = np.random.default_rng(statistics.SEED).choice(50, size=(300, 50))

@@ -156,7 +156,7 @@ def audit(folder: pathlib.Path) -> dict:
     """Return the seconds of an audit of 100 MB."""
     data, rng = folder / "text", np.random.default_rng(0)
     data.mkdir(parents=True, exist_ok=True)
-    texts = [one["text"] for one in pydocs.make("train", 0)]
+    texts = [one["text"] for one in pydocs.records("train", 0)]
     words = " ".join(texts).split()
     size, lines = 0, []
     while size < 100_000_000:
