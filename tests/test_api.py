@@ -13,7 +13,7 @@ import lmtasks
 from configs import base
 from lmtasks import builder
 from lmtasks.data import examples
-from lmtasks.training import workdir
+from lmtasks.training import files
 
 # (task, architecture): every way a model answers.
 CELLS = [
@@ -201,7 +201,7 @@ def test_an_older_step_and_another_config_can_be_loaded(tmp_path, monkeypatch):
     assert any(not np.array_equal(a, b) for a, b in pairs)
     with pytest.raises(ValueError, match="no checkpoint 7"):
         lmtasks.load(folder, step=7)
-    changed = workdir.read_config(folder)
+    changed = files.read_config(folder)
     changed["decode"]["max_tokens"] = 1
     from lmtasks import schema
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import runs
 
-from lmtasks.metrics import sums
+from lmtasks.metrics import forms
 from lmtasks.studies import compare
 from lmtasks.studies import scores
 
@@ -30,9 +30,9 @@ def fake(folder, right, *, seed=0, task="sst2", width=16, first=0, split="valida
         for i, (a, b) in enumerate(zip(label, said, strict=True))
     ]  # fmt: skip
     parts = {
-        "accuracy": sums.Sums("ratio", [(float(ok), 1.0) for ok in right]),
-        "mcc": sums.Sums("mcc", list(zip(label, said, strict=True))),
-        "loss": sums.Sums("ratio", [(1.0 - float(ok), 1.0) for ok in right]),
+        "accuracy": forms.Sums("ratio", [(float(ok), 1.0) for ok in right]),
+        "mcc": forms.Sums("mcc", list(zip(label, said, strict=True))),
+        "loss": forms.Sums("ratio", [(1.0 - float(ok), 1.0) for ok in right]),
     }
     scores.write(str(folder), scores.Scores(task, split, 100, parts, rows))
     return str(folder)
@@ -167,8 +167,8 @@ def test_a_run_is_scored_and_compared(tmp_path, capsys):
     assert next(iter(one.parts)) == "accuracy" and len(one.examples) == 10
     last = json.loads((tmp_path / "a" / "eval.jsonl").read_text().splitlines()[-1])
     for name in ("accuracy", "loss", "token_accuracy", "f1_macro"):
-        [rows] = sums.arrays([one.parts[name]])
-        value = sums.score(one.parts[name].form, rows.sum(0))
+        [rows] = forms.arrays([one.parts[name]])
+        value = forms.score(one.parts[name].form, rows.sum(0))
         assert float(value) == pytest.approx(last[name], rel=1e-5), name
     out = runs.good(
         capsys, "compare", f"{tmp_path}/a", f"{tmp_path}/b", "--resamples=200"
@@ -188,8 +188,8 @@ def test_texts_are_compared_by_perplexity(tmp_path, capsys):
         runs.good(capsys, "eval", f"--workdir={tmp_path / name}")
     one = scores.read(str(tmp_path / "a"), "validation")
     last = json.loads((tmp_path / "a" / "eval.jsonl").read_text().splitlines()[-1])
-    [rows] = sums.arrays([one.parts["perplexity"]])
+    [rows] = forms.arrays([one.parts["perplexity"]])
     assert len(rows) == 3
-    assert float(sums.score("perplexity", rows.sum(0))) == pytest.approx(
+    assert float(forms.score("perplexity", rows.sum(0))) == pytest.approx(
         last["perplexity"], rel=1e-4
     )

@@ -7,7 +7,7 @@ import pytest
 import sacrebleu
 from sacrebleu import significance
 
-from lmtasks.metrics import sums
+from lmtasks.metrics import forms
 from lmtasks.studies import statistics
 
 # Written before the simulations were first run.
@@ -52,7 +52,7 @@ def test_p_values_of_bleu_are_sacrebleus(kind):
                 rows[0][:, None], rows[i][:, None], "bleu", 1000
             )
             chance = np.abs(first - second)
-        scores = [float(sums.score("bleu", x.sum(0))) for x in (rows[0], rows[i])]
+        scores = [float(forms.score("bleu", x.sum(0))) for x in (rows[0], rows[i])]
         assert abs(scores[1] - score.score) < 1e-9
         assert statistics.p_value(chance, scores[1] - scores[0]) == score.p_value
 

@@ -27,7 +27,7 @@ import sacrebleu
 from sacrebleu import significance
 
 from lmtasks.data import pydocs
-from lmtasks.metrics import sums
+from lmtasks.metrics import forms
 from lmtasks.studies import scores
 from lmtasks.studies import statistics
 
@@ -106,8 +106,8 @@ def report(folder: pathlib.Path) -> dict:
             pairs = [(float(x), 1.0) for x in right]
             losses = [(float(x), 1.0) for x in rng.exponential(0.5, 872)]
             parts = {
-                "accuracy": sums.Sums("ratio", pairs),
-                "loss": sums.Sums("ratio", losses),
+                "accuracy": forms.Sums("ratio", pairs),
+                "loss": forms.Sums("ratio", losses),
             }
             examples = [
                 {"id": str(i), "text": f"text {i}", "target": "a", "said": "b",
@@ -129,7 +129,7 @@ def sweep(folder: pathlib.Path) -> dict:
             f"film {i} was {'fine' if i % 2 else 'dull'},{i % 2}" for i in range(40)
         ]
         (data / f"{split}.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
-    common = {"data.dir": str(data), "tokenizer.kind": "byte", "train.steps": 10,
+    common = {"data.dir": str(data), "tokenizer.kind": "byte", "train.steps": 10, "optim.warmup_steps": 2,
               "model.width": 16, "model.layers": 1, "data.length": 32}  # fmt: skip
     file = folder / "sweep.py"
     file.write_text(SWEEP.format(common=common))
@@ -179,7 +179,10 @@ def main():
     parser.add_argument("--json", type=pathlib.Path)
     given = parser.parse_args()
     given.workdir.mkdir(parents=True, exist_ok=True)
-    row = bootstrap() | report(given.workdir) | sweep(given.workdir)
+    row = bootstrap()
+    print(row, flush=True)
+    row |= report(given.workdir) | sweep(given.workdir)
+    print(row, flush=True)
     row |= audit(given.workdir)
     for name, value in row.items():
         print(f"{name:18} {value:8.2f}")

@@ -17,6 +17,7 @@ from lmtasks.models import model as models
 from lmtasks.objectives import generate
 from lmtasks.training import evaluate
 from lmtasks.training import exports
+from lmtasks.training import files
 from lmtasks.training import masks
 from lmtasks.training import runtime
 from lmtasks.training import workdir
@@ -65,7 +66,7 @@ class Translating:
             # Not tf32: both sides must give the same translations.
             jax.config.update("jax_default_matmul_precision", "highest")
         runtime.keep_memory()
-        config = schema.from_stored(workdir.read_config(self.plan.work))
+        config = schema.from_stored(files.read_config(self.plan.work))
         config.data.dir = self.plan.data
         config.eval.batch_size, config.eval.limit = self.plan.batch, self.plan.limit
         for key, value in DECODE.items():

@@ -61,12 +61,12 @@ def split_config(argv: list[str]) -> tuple[str | None, list[tuple[str, str]], li
 def config_of(spec: str | None, overrides, folder: str | None = None) -> ConfigDict:
     """Return the config of a file, or of a work directory, with overrides applied."""
     from lmtasks import schema  # late, as elsewhere here: --help must not wait for jax
-    from lmtasks.training import workdir
+    from lmtasks.training import files
 
     if spec is not None:
         config = schema.load(spec)
     else:
-        stored = workdir.read_config(folder) if folder else None
+        stored = files.read_config(folder) if folder else None
         if stored is None:
             raise ValueError(
                 f"{folder} is not a work directory: there is no config.json; give "

@@ -142,7 +142,7 @@ def main(argv: list[str]) -> int:
 def _evaluate(spec, overrides, fv, folder: str) -> int:
     """Evaluate one run."""
     from lmtasks import api
-    from lmtasks.studies import scores
+    from lmtasks.studies import recording
     from lmtasks.training import hosts
 
     config = common.config_of(spec, overrides, folder)
@@ -153,7 +153,7 @@ def _evaluate(spec, overrides, fv, folder: str) -> int:
     more += _beside(loaded.run)
     more += _baselines(loaded.run) if fv.baselines else []
     notes: list[str] = []
-    row = scores.record(folder, loaded, split, more, notes.append)
+    row = recording.record(folder, loaded, split, more, notes.append)
     if not hosts.is_chief():
         return 0
     signatures = row.pop("signatures", {})

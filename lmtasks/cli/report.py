@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
 def _write(study, to: pathlib.Path) -> None:
     """Write the report as the ending of its name says."""
     from lmtasks.studies import pages
-    from lmtasks.training import workdir
+    from lmtasks.training import files
 
     to.parent.mkdir(parents=True, exist_ok=True)
     if to.suffix == ".md":
@@ -76,4 +76,4 @@ def _write(study, to: pathlib.Path) -> None:
     else:
         kinds = {".html": pages.page, ".tex": pages.latex, ".jsonl": pages.rows}
         content = kinds[to.suffix](study)
-    workdir.write_text(to, content)
+    files.write_text(to, content)

@@ -79,7 +79,9 @@ def main(argv: list[str]) -> int:
             raise ValueError(
                 f"--only={fv.only}: there are the runs 0 to {len(runs) - 1}"
             )
-        return runner.work(sweep, runs[fv.only], folders[fv.only], fv.until)
+        from lmtasks.studies import worker
+
+        return worker.work(sweep, runs[fv.only], folders[fv.only], fv.until)
     return _launch(files[0], root, sweep, _part(runs, fv.part), folders, fv.jobs)
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lmtasks.metrics import sums
+from lmtasks.metrics import forms
 from lmtasks.studies import scores
 from lmtasks.studies import statistics
+from lmtasks.training import files
 from lmtasks.training import track
-from lmtasks.training import workdir
 
 # Of one group field: more values than this are cut into quarters.
 _MOST_GROUPS = 12
@@ -42,8 +42,8 @@ class System:
     def values(self, metric: str) -> np.ndarray:
         """Return float64[seeds], the score of each run."""
         parts = [one.parts[metric] for one in self.scores]
-        rows = [x.sum(0) for x in sums.arrays(parts)]
-        return np.array([float(sums.score(parts[0].form, row)) for row in rows])
+        rows = [x.sum(0) for x in forms.arrays(parts)]
+        return np.array([float(forms.score(parts[0].form, row)) for row in rows])
 
 
 def systems(folders: Sequence[str], split: str, *, apart: bool = False) -> list[System]:
@@ -60,7 +60,7 @@ def systems(folders: Sequence[str], split: str, *, apart: bool = False) -> list[
     names = dict(zip(folders, track.short_names(folders), strict=True))
     grouped = collections.defaultdict(list)
     for folder in folders:
-        config = workdir.read_config(folder)
+        config = files.read_config(folder)
         if config is None:
             raise ValueError(
                 f"{folder} is not a work directory: there is no config.json"
@@ -169,7 +169,7 @@ class Row:
             return "no difference shown"
         if self.holm_seeds is not None and self.holm_seeds >= SURE:
             return "these runs differ, the recipes are not shown to"
-        less = self.metric.split("/")[-1] in sums.LESS
+        less = self.metric.split("/")[-1] in forms.LESS
         return "better" if (self.paired.difference > 0) != less else "worse"
 
 
@@ -223,7 +223,7 @@ def _corrected(rows: list[Row]) -> list[Row]:
 def _arrays(found: Sequence[System], metric: str) -> list[list[np.ndarray]]:
     """Return the numbers [n, k] of each run of each system."""
     flat = iter(
-        sums.arrays([one.parts[metric] for system in found for one in system.scores])
+        forms.arrays([one.parts[metric] for system in found for one in system.scores])
     )
     return [[next(flat) for _ in system.scores] for system in found]
 

@@ -15,6 +15,7 @@ from lmtasks import schema
 from lmtasks.studies import versions
 from lmtasks.training import begin
 from lmtasks.training import feed
+from lmtasks.training import files
 from lmtasks.training import parallel
 from lmtasks.training import step as steps
 from lmtasks.training import workdir
@@ -84,7 +85,7 @@ def diff(a: str, b: str) -> Diff:
     if texts[0].as_text() != texts[1].as_text():
         programs = tuple(_program(text) for text in texts)
     return Diff(
-        workdir.differences(one.stored, other.stored),
+        files.differences(one.stored, other.stored),
         parameters,
         _order(one.read, other.read),
         programs,
@@ -96,7 +97,7 @@ class _Side:
     """One of the two: its run, built on this machine."""
 
     def __init__(self, folder: str):
-        self.stored = workdir.read_config(folder)
+        self.stored = files.read_config(folder)
         if self.stored is None:
             raise ValueError(
                 f"{folder} is not a work directory: there is no config.json"

@@ -13,8 +13,8 @@ from lmtasks.studies import compare
 from lmtasks.studies import runner
 from lmtasks.studies import scores
 from lmtasks.studies import statistics
+from lmtasks.training import files
 from lmtasks.training import track
-from lmtasks.training import workdir
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _keys(systems: list[compare.System]) -> list[str]:
     """Return the keys in which the systems' configs differ."""
     first, found = systems[0].config, {}
     for one in systems[1:]:
-        found |= workdir.differences(first, one.config)
+        found |= files.differences(first, one.config)
     # What follows from another key, such as a width from a preset, says nothing new.
     return [key for key in found if not key.startswith("train.stop_at")]
 

@@ -12,9 +12,9 @@ import tempfile
 
 from lmtasks import schema
 from lmtasks.studies import versions
+from lmtasks.training import files
 from lmtasks.training import loop
 from lmtasks.training import track
-from lmtasks.training import workdir
 
 # Of training, in the order they are told.
 WATCHED = ("loss", "grad_norm")
@@ -53,7 +53,7 @@ def reproduce(folder: str, steps: int = 0) -> Repeat:
     Raises:
         ValueError: nothing was logged, or the data or the tokenizer are not there.
     """
-    stored = workdir.read_config(folder)
+    stored = files.read_config(folder)
     if stored is None:
         raise ValueError(f"{folder} is not a work directory: there is no config.json")
     file = pathlib.Path(folder) / track.NAME

@@ -11,17 +11,12 @@ import difflib
 import hashlib
 import json
 import pathlib
-import sys
-import time
 
-from lmtasks import api
 from lmtasks import schema
-from lmtasks.studies import scores
 from lmtasks.studies import variants
+from lmtasks.training import files
 from lmtasks.training import locks
-from lmtasks.training import loop
 from lmtasks.training import track
-from lmtasks.training import workdir
 
 PLAN, DONE, FAILED, LOG = "sweep.json", "done.json", "failed.json", "log.txt"
 # Exit code of a run that another process is at.
@@ -54,7 +49,7 @@ def folders(root: str, runs: list[variants.Run]) -> dict[int, pathlib.Path]:
     """
     there = {}
     for plan in pathlib.Path(root).glob(f"*/{PLAN}"):
-        stored = _read(plan)
+        stored = read(plan)
         if stored:
             there[stored["content"]] = plan.parent
     wanted = {run.content for run in runs}
@@ -62,7 +57,7 @@ def folders(root: str, runs: list[variants.Run]) -> dict[int, pathlib.Path]:
     for run in runs:
         own = pathlib.Path(root) / run.name
         found[run.index] = there.get(run.content, own)
-        stored = _read(own / PLAN)
+        stored = read(own / PLAN)
         if run.content not in there and stored and stored["content"] not in wanted:
             raise ValueError(
                 f"{own} holds another run than the sweep's {run.name}: "
@@ -75,33 +70,33 @@ def folders(root: str, runs: list[variants.Run]) -> dict[int, pathlib.Path]:
 
 def _changes(stored: dict, run: variants.Run) -> str:
     """Return the keys that differ from a stored plan."""
-    new = _plan(run)["config"]
-    pairs = workdir.differences(stored, new)
+    new = plan(run)["config"]
+    pairs = files.differences(stored, new)
     said = [f"{key} {old!r} -> {now!r}" for key, (old, now) in pairs.items()]
     return ", ".join(said[:3]) + (", ..." if len(said) > 3 else "")
 
 
 def _check_config(folder: pathlib.Path) -> None:
     """Raise ValueError for a finished run whose config is not the one it ran."""
-    done = _read(folder / DONE)
-    if done and _mark(folder) != done["config"]:
+    done = read(folder / DONE)
+    if done and mark(folder) != done["config"]:
         raise ValueError(
             f"{folder}/config.json is not what the run wrote; put it back, or remove the "
             "folder to run it again"
         )
 
 
-def _mark(folder: pathlib.Path) -> str:
+def mark(folder: pathlib.Path) -> str:
     path = folder / "config.json"
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
 def plan_of(folder: pathlib.Path) -> dict | None:
     """Return what a sweep wrote of the run in a folder; None of another's."""
-    return _read(folder / PLAN)
+    return read(folder / PLAN)
 
 
-def _plan(run: variants.Run) -> dict:
+def plan(run: variants.Run) -> dict:
     config = json.loads(json.dumps(run.config.to_dict(), default=list))
     return {
         "content": run.content,
@@ -113,7 +108,7 @@ def _plan(run: variants.Run) -> dict:
     }
 
 
-def _read(path: pathlib.Path) -> dict | None:
+def read(path: pathlib.Path) -> dict | None:
     """Return a json file; None where there is none, or a kill cut it short."""
     try:
         return json.loads(path.read_text())
@@ -126,7 +121,7 @@ def state_of(folder: pathlib.Path) -> State:
     file = folder / track.NAME
     rows = track.read(file) if file.exists() else []
     step = max((row["step"] for row in rows), default=0)
-    done, failed = _read(folder / DONE), _read(folder / FAILED)
+    done, failed = read(folder / DONE), read(folder / FAILED)
     if done:
         return State("done", step, rows, done["seconds"])
     if locks.is_locked(folder):
@@ -136,43 +131,6 @@ def state_of(folder: pathlib.Path) -> State:
     return State("stopped" if step else "waiting", step, rows)
 
 
-def work(
-    sweep: variants.Sweep, run: variants.Run, folder: pathlib.Path, until: int = 0
-) -> int:
-    """Train a run to its end, or to step `until`, and score it; return its exit code.
-
-    What is done already is not done again.
-    """
-    if state_of(folder).kind == "done":
-        return 0
-    if locks.is_locked(folder):
-        return BUSY
-    folder.mkdir(parents=True, exist_ok=True)
-    workdir.write_json(folder / PLAN, _plan(run))
-    begun = time.perf_counter()
-    with run.config.unlocked():
-        run.config.train.stop_at = until
-    # What the run notes as its command is the one that makes it without the sweep.
-    sys.argv[:] = variants.command(run, str(folder))
-    ended = loop.train(run.config, str(folder))
-    spent = (_read(folder / "spent.json") or {"seconds": 0.0})["seconds"]
-    if ended.stopped != "preempted":
-        for split in sweep.splits:
-            loaded = api.load(str(folder), _step(folder, sweep.step))
-            scores.record(str(folder), loaded, split)
-    spent += time.perf_counter() - begun
-    workdir.write_json(folder / "spent.json", {"seconds": spent})
-    if ended.stopped == "preempted":
-        return 0
-    row = {"content": run.content, "config": _mark(folder), "seconds": round(spent, 2)}
-    workdir.write_json(folder / DONE, row)
-    return 0
-
-
-def _step(folder: pathlib.Path, name: str) -> int | None:
-    return workdir.best(str(folder)) if name == "best" else None
-
-
 def fail(folder: pathlib.Path, code: int) -> str:
     """Note that a run ended with a code; return the last lines it wrote."""
     log = folder / LOG
@@ -180,7 +138,7 @@ def fail(folder: pathlib.Path, code: int) -> str:
     said = "\n".join(line for line in lines[-3:] if line.strip())
     said = said or f"it ended with {code}"
     folder.mkdir(parents=True, exist_ok=True)
-    workdir.write_json(folder / FAILED, {"code": code, "said": said})
+    files.write_json(folder / FAILED, {"code": code, "said": said})
     return said
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from lmtasks.metrics import sums
+from lmtasks.metrics import forms
 
 # sacrebleu's, so that its paired bootstrap draws the same resamples.
 SEED = 12345
@@ -93,7 +93,7 @@ def bootstrap(
         totals = counts.astype(side_by_side.dtype) @ side_by_side
         totals = totals.astype(np.float64)
         parts = np.split(totals, np.cumsum(sizes)[:-1], axis=1)
-        blocks.append([sums.score(form, part) for part in parts])
+        blocks.append([forms.score(form, part) for part in parts])
     return np.concatenate(blocks, axis=1)
 
 
@@ -121,7 +121,7 @@ def randomized(
     for taken in _exchanges(n, count, seed):
         first = base + (taken.astype(change.dtype) @ change).astype(np.float64)
         shaped = [x.reshape(len(x), *a.shape[1:]) for x in (first, both - first)]
-        blocks.append([sums.score(form, x).mean(-1) for x in shaped])
+        blocks.append([forms.score(form, x).mean(-1) for x in shaped])
     return np.concatenate(blocks, axis=1)
 
 
@@ -172,7 +172,7 @@ def compare(
         count: resamples. seed: of their draws.
         paired_seeds: the seeds of both are the same, in the same order.
     """
-    each = [[float(sums.score(form, x.sum(0))) for x in side] for side in (a, b)]
+    each = [[float(forms.score(form, x.sum(0))) for x in side] for side in (a, b)]
     mean_a, mean_b = (float(np.mean(side)) for side in each)
     difference = mean_b - mean_a
     drawn = bootstrap([*a, *b], form, count, seed)

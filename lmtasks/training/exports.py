@@ -19,6 +19,7 @@ from lmtasks.hf import writing
 from lmtasks.models import layout
 from lmtasks.tokenizers import publish
 from lmtasks.tokenizers import published
+from lmtasks.training import files
 from lmtasks.training import imports
 from lmtasks.training import masks
 from lmtasks.training import parallel
@@ -240,7 +241,7 @@ def _write_card(run, folder: str, to: pathlib.Path, found: writing.Export) -> No
         "Not stated here: data licences, intended use, known limits.",
         "",
     ]
-    workdir.write_text(to / "README.md", "\n".join(lines))
+    files.write_text(to / "README.md", "\n".join(lines))
 
 
 def _last_metrics(path: pathlib.Path) -> dict:

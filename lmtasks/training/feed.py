@@ -22,6 +22,7 @@ from lmtasks.data import token_files
 from lmtasks.metrics import compression
 from lmtasks.models import flops
 from lmtasks.models import layout
+from lmtasks.training import files
 from lmtasks.training import masked
 from lmtasks.training import masks
 from lmtasks.training import workdir
@@ -228,7 +229,7 @@ def take_params(folder: str, params, mesh, note) -> dict:
 
     What is missing there, or of another shape (a new head), stays fresh and is named.
     """
-    stored = workdir.read_config(folder)
+    stored = files.read_config(folder)
     if stored is None:
         raise ValueError(
             f"init={folder!r} is not a work directory: there is no config.json"

@@ -18,6 +18,7 @@ from lmtasks.models import model as models
 from lmtasks.models import soft
 from lmtasks.tokenizers import published
 from lmtasks.training import checkpoint
+from lmtasks.training import files
 from lmtasks.training import lora
 from lmtasks.training import masks
 from lmtasks.training import parallel
@@ -117,10 +118,10 @@ def keep_origin(folder: str, path: pathlib.Path) -> None:
         return
     found = reading.open_checkpoint(folder)
     partial.mkdir(parents=True)
-    workdir.write_json(partial / "config.json", dict(found.values))
+    files.write_json(partial / "config.json", dict(found.values))
     for file in small_files(found.folder):
         shutil.copyfile(file, partial / file.name)
-    workdir.write_json(partial / "import.json", {"dtype": found.dtype})
+    files.write_json(partial / "import.json", {"dtype": found.dtype})
     shutil.rmtree(to, ignore_errors=True)
     partial.rename(to)
 
@@ -182,7 +183,7 @@ def write_workdir(
     run.tokenizer.save(path / "tokenizer")
     workdir.write_environment(path)
     mesh = parallel.make_mesh(run.parallel)
-    workdir.write_text(path / "params.txt", workdir.param_table(run.model, mesh))
+    files.write_text(path / "params.txt", workdir.param_table(run.model, mesh))
     meta = {"imported": about, "versions": workdir.versions()}
     with checkpoint.Checkpoints(path / "checkpoints", asynchronous=False) as saved:
         saved.save(0, {"params": params}, meta)

@@ -10,8 +10,6 @@ import platform
 import sys
 import typing
 
-from lmtasks.training import hosts
-
 
 @contextlib.contextmanager
 def locked(path: pathlib.Path) -> typing.Iterator[None]:
@@ -23,6 +21,8 @@ def locked(path: pathlib.Path) -> typing.Iterator[None]:
     Raises:
         ValueError: another run holds it.
     """
+    from lmtasks.training import hosts  # late: looking needs no jax
+
     file = path / ".lock"
     handle = hosts.by_chief(lambda: _lock(file))
     try:

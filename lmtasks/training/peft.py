@@ -15,6 +15,7 @@ from lmtasks.hf import writing
 from lmtasks.training import adapters
 from lmtasks.training import checkpoint
 from lmtasks.training import exports
+from lmtasks.training import files
 from lmtasks.training import parallel
 from lmtasks.training import workdir
 
@@ -49,7 +50,7 @@ def export(
     found = tensors(plan, adapters.adapters_of(params))
     with directory.new_directory(to) as partial:
         safetensors.save_file(found, partial / "adapter_model.safetensors")
-        workdir.write_json(partial / "adapter_config.json", _config(run, plan, found))
+        files.write_json(partial / "adapter_config.json", _config(run, plan, found))
 
 
 def tensors(plan: writing.Export, found: adapters.Adapters) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 
 from lmtasks import builder
+from lmtasks.training import files
 from lmtasks.training import samples
 from lmtasks.training import track
 from lmtasks.training import workdir
@@ -22,7 +23,7 @@ def announce(
     note: Callable[[str], None],
 ) -> None:
     """Write config, tokenizer, environment and parameter table; say what is trained."""
-    stored = workdir.read_config(path)
+    stored = files.read_config(path)
     if stored is not None:
         workdir.note_changes(path, stored, run.config.to_dict(), note)
     workdir.write_config(path, run.config)
@@ -33,7 +34,7 @@ def announce(
         (path / "tokenizer.tmp").rename(path / "tokenizer")
     workdir.write_environment(path)
     table = workdir.param_table(run.model, mesh, run.lora)
-    workdir.write_text(path / "params.txt", table)
+    files.write_text(path / "params.txt", table)
     cell = f"{run.config.task}: {run.config.objective} on {run.config.architecture}"
     count = table.splitlines()[-1].split()[1]
     sizes = "x".join(str(n) for n in mesh.devices.shape)
@@ -59,13 +60,13 @@ def cut(path: pathlib.Path, step: int, split: str) -> None:
     file = path / "metrics.jsonl"
     if split and file.exists():
         rows = [r for r in track.read(file) if (r["step"], r["split"]) != (step, split)]
-        workdir.write_text(file, "".join(json.dumps(r) + "\n" for r in rows))
+        files.write_text(file, "".join(json.dumps(r) + "\n" for r in rows))
     file = path / "samples.jsonl"
     if file.exists():
         last = step - 1 if split else step
         rows = [row for row in track.read(file) if row["step"] <= last]
         text = "".join(json.dumps(r, ensure_ascii=False) + "\n" for r in rows)
-        workdir.write_text(file, text)
+        files.write_text(file, text)
 
 
 def write_card(path: pathlib.Path, run: builder.Run, facts: dict) -> None:
@@ -86,4 +87,4 @@ def write_card(path: pathlib.Path, run: builder.Run, facts: dict) -> None:
         "the parameters, `env.json` the versions and devices.",
         "",
     ]
-    workdir.write_text(path / "README.md", "\n".join(lines))
+    files.write_text(path / "README.md", "\n".join(lines))

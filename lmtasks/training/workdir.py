@@ -17,6 +17,7 @@ from lmtasks import builder
 from lmtasks import schema
 from lmtasks.models import model as models
 from lmtasks.training import checkpoint
+from lmtasks.training import files
 from lmtasks.training import lora as loras
 from lmtasks.training import parallel
 from lmtasks.training import restore
@@ -46,32 +47,7 @@ def open_new(folder: str) -> pathlib.Path:
 
 def write_config(path: pathlib.Path, config: ConfigDict) -> None:
     """Write config.json whole or not at all."""
-    write_json(path / "config.json", config.to_dict())
-
-
-def write_json(path: pathlib.Path, value) -> None:
-    """Write a json file whole or not at all."""
-    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Write a file by a rename, so that a kill leaves the old one or the new one."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
-def read_config(folder: str) -> dict | None:
-    """Return the config stored in a work directory, or None where there is none."""
-    path = pathlib.Path(folder) / "config.json"
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(
-            f"{path}: not valid json ({error}); restore the file"
-        ) from None
+    files.write_json(path / "config.json", config.to_dict())
 
 
 def versions() -> dict[str, str]:
@@ -95,34 +71,18 @@ def write_environment(path: pathlib.Path) -> None:
         "machine": platform.machine(),
         "cores": os.cpu_count(),
     }
-    write_text(path / "env.json", json.dumps(env, indent=1) + "\n")
+    files.write_text(path / "env.json", json.dumps(env, indent=1) + "\n")
     with open(path / "command.txt", "a") as out:
         out.write(" ".join(sys.argv) + "\n")
 
 
-def differences(old: dict, new: dict, prefix: str = "") -> dict[str, tuple]:
-    """Return {key: (old value, new value)} of two configs."""
-    out = {}
-    for key in sorted({*old, *new}):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            out |= differences(a, b, f"{prefix}{key}.")
-        elif _plain(a) != _plain(b):
-            out[prefix + key] = (a, b)
-    return out
-
-
-def _plain(value):
-    return list(value) if isinstance(value, tuple) else value
-
-
 def check_tokenizer(path: pathlib.Path, config: ConfigDict) -> None:
     """Raise ValueError when a started run is given another tokenizer."""
-    stored = read_config(path)
+    stored = files.read_config(path)
     if stored is None or "tokenizer" not in stored:
         return
     for key, value in stored["tokenizer"].items():
-        if _plain(config.tokenizer.get(key)) != value:
+        if files.plain(config.tokenizer.get(key)) != value:
             raise ValueError(
                 f"tokenizer.{key}={config.tokenizer.get(key)!r}: this run has begun "
                 f"with {value!r}; leave it as it was or use a new --workdir"
@@ -131,7 +91,7 @@ def check_tokenizer(path: pathlib.Path, config: ConfigDict) -> None:
 
 def note_changes(path: pathlib.Path, stored: dict, config: dict, note) -> None:
     """Say and log what differs from the config the run was started with."""
-    changed = differences(stored, config)
+    changed = files.differences(stored, config)
     if not changed:
         return
     with open(path / "config_changes.jsonl", "a") as out:
@@ -165,7 +125,7 @@ def newest(folder: str) -> int:
 
 def best(folder: str) -> int:
     """Return the saved step with the best value of the run's chosen metric."""
-    stored = read_config(folder)
+    stored = files.read_config(folder)
     newest(folder)  # says so when there is none
     chosen = stored["eval"]["best"] or "loss" if stored else "loss"
     mode = stored["eval"]["mode"] if stored else "min"
@@ -210,7 +170,7 @@ def param_table(model: models.Model, mesh, lora: loras.Lora = loras.NONE) -> str
 def load_run(folder: str, config: ConfigDict | None = None) -> builder.Run:
     """Return the run of a work directory; `config` replaces the stored one."""
     if config is None:
-        stored = read_config(folder)
+        stored = files.read_config(folder)
         if stored is None:
             raise ValueError(
                 f"{folder} is not a work directory: there is no config.json; make one "

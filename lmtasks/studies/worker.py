@@ -1,0 +1,57 @@
+"""One run of a sweep, in this process: trained, scored, and noted as done."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+import time
+
+from lmtasks import api
+from lmtasks.studies import recording
+from lmtasks.studies import runner
+from lmtasks.studies import variants
+from lmtasks.training import files
+from lmtasks.training import locks
+from lmtasks.training import loop
+from lmtasks.training import workdir
+
+
+def work(
+    sweep: variants.Sweep, run: variants.Run, folder: pathlib.Path, until: int = 0
+) -> int:
+    """Train a run to its end, or to step `until`, and score it; return its exit code.
+
+    What is done already is not done again.
+    """
+    if runner.state_of(folder).kind == "done":
+        return 0
+    if locks.is_locked(folder):
+        return runner.BUSY
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / runner.PLAN, runner.plan(run))
+    begun = time.perf_counter()
+    with run.config.unlocked():
+        run.config.train.stop_at = until
+    # What the run notes as its command is the one that makes it without the sweep.
+    sys.argv[:] = variants.command(run, str(folder))
+    ended = loop.train(run.config, str(folder))
+    spent = (runner.read(folder / "spent.json") or {"seconds": 0.0})["seconds"]
+    if ended.stopped != "preempted":
+        for split in sweep.splits:
+            loaded = api.load(str(folder), _step(folder, sweep.step))
+            recording.record(str(folder), loaded, split)
+    spent += time.perf_counter() - begun
+    files.write_json(folder / "spent.json", {"seconds": spent})
+    if ended.stopped == "preempted":
+        return 0
+    row = {
+        "content": run.content,
+        "config": runner.mark(folder),
+        "seconds": round(spent, 2),
+    }
+    files.write_json(folder / runner.DONE, row)
+    return 0
+
+
+def _step(folder: pathlib.Path, name: str) -> int | None:
+    return workdir.best(str(folder)) if name == "best" else None
