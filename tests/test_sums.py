@@ -8,6 +8,7 @@ import sacrebleu
 
 from lmtasks.data import examples
 from lmtasks.metrics import classification
+from lmtasks.metrics import forms
 from lmtasks.metrics import generation
 from lmtasks.metrics import regression
 from lmtasks.metrics import spans
@@ -99,8 +100,8 @@ def test_a_metric_is_a_function_of_its_sums_on_any_resample(metric, make, names)
             assert len({e.label for e in gold}) > 2  # unparsed ones need the extremes
         again = metric([said[i] for i in resample], [gold[i] for i in resample])
         for name, parts in found.items():
-            [rows] = sums.arrays([parts])
-            value = sums.score(parts.form, rows[resample].sum(0))
+            [rows] = forms.arrays([parts])
+            value = forms.score(parts.form, rows[resample].sum(0))
             np.testing.assert_allclose(value, again[name], rtol=1e-9, atol=1e-9)
 
 
@@ -111,16 +112,16 @@ def test_the_formulas_of_sacrebleu_hold_for_any_sums(name):
     rows[RNG.random(rows.shape) < 0.2] = 0
     if name == "bleu":  # not more right than there are
         rows[:, 2:6] = np.minimum(rows[:, 2:6], rows[:, 6:])
-    ours = sums.score(name, rows.astype(float))
+    ours = forms.score(name, rows.astype(float))
     theirs = [scorer._compute_score_from_stats(list(row)).score for row in rows]
     np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
     assert sacrebleu.__version__
 
 
 def test_classes_of_two_systems_share_their_columns():
-    a = sums.Sums("mcc", [("x", "x"), ("y", None)])
-    b = sums.Sums("mcc", [("x", "z"), ("y", "y")])
-    one, two = sums.arrays([a, b])
+    a = forms.Sums("mcc", [("x", "x"), ("y", None)])
+    b = forms.Sums("mcc", [("x", "z"), ("y", "y")])
+    one, two = forms.arrays([a, b])
     assert one.shape == two.shape == (2, 12)
 
 
