@@ -12,8 +12,8 @@ lmtasks reproduce RUN [--steps=N]
 
 Trains N steps (those that were logged, 200 at most) from the recorded config, its
 tokenizer, data and seed in a folder of its own, and compares losses and gradient norms
-with metrics.jsonl bit for bit. Exit code 1 where they differ; then it says where first, and
-what has changed since: versions, devices, cores.
+with metrics.jsonl bit for bit. Exit code 1 where they differ; then it says where first,
+and what has changed since: versions, devices, cores.
 
     lmtasks reproduce runs/sst2 --steps=50
 """
