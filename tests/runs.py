@@ -200,12 +200,13 @@ def rows(work, name="metrics.jsonl"):
 
 
 def numbers(work):
-    """Return the rows of metrics.jsonl with floats in hex, without speeds."""
+    """Return the rows of metrics.jsonl with floats in hex, without speeds, and
+    without what an interval between two starts adds up."""
     return [
         {
             key: value.hex() if isinstance(value, float) else value
             for key, value in row.items()
-            if key not in ("tokens_per_s", "mfu")
+            if key not in ("tokens_per_s", "mfu", "tokens", "tflops")
         }
         for row in rows(work)
     ]

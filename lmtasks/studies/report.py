@@ -24,7 +24,8 @@ class Cost:
     Attributes:
         parameters: of its model.
         tokens: read in training, padding included. tflops: of the products, 1e12.
-        seconds: of the training steps, compilation left out.
+        seconds: of the training steps. The first step of each start, which compiles,
+            is left out of all three.
     """
 
     parameters: int
@@ -266,6 +267,6 @@ def facts(study: Study) -> list[str]:
             )
     out.append(
         "Costs are means over seeds: tokens read in training with padding, FLOPs of its "
-        "products, seconds of its steps."
+        "products, seconds of its steps; the first step of each start is left out."
     )
     return out + [f"{note[0].upper()}{note[1:]}." for note in study.notes]
