@@ -9,6 +9,7 @@ import runs
 
 from lmtasks.metrics import forms
 from lmtasks.studies import compare
+from lmtasks.studies import groups
 from lmtasks.studies import scores
 
 COUNT = 120
@@ -90,10 +91,10 @@ def test_recipes_that_vary_over_seeds_are_not_called_different(tmp_path):
 
 def test_groups_are_values_or_quarters(tmp_path):
     one = compare.scores.read(fake(tmp_path / "a", answers(0.5)), "validation")
-    assert {k: len(v) for k, v in compare.groups(one, "label").items()} == {
+    assert {k: len(v) for k, v in groups.of(one, "label").items()} == {
         "bad": 40, "good": 80,
     }  # fmt: skip
-    quarters = compare.groups(one, "length")
+    quarters = groups.of(one, "length")
     assert list(quarters) == ["0 to 9", "10 to 19", "20 to 29", "30 to 39"]
     assert sorted(np.concatenate(list(quarters.values()))) == list(range(COUNT))
 

@@ -50,6 +50,7 @@ def main(argv: list[str]) -> int:
     if fv.resamples < 100:
         raise ValueError(f"--resamples={fv.resamples} must be at least 100")
     from lmtasks.studies import compare
+    from lmtasks.studies import groups as grouping
 
     found = compare.systems(folders, fv.split, apart=fv.apart)
     if len(found) < 2:
@@ -61,7 +62,7 @@ def main(argv: list[str]) -> int:
     if not fv.metrics:  # the task's first, and the loss
         loss = ["loss"] if "loss" in metrics[_SHOWN:] else []
         metrics = metrics[: _SHOWN - len(loss)] + loss
-    groups = compare.groups(found[0].scores[0], fv.by) if fv.by else None
+    groups = grouping.of(found[0].scores[0], fv.by) if fv.by else None
     rows = compare.table(found, metrics, count=fv.resamples)
     parts = []
     if groups:

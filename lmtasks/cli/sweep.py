@@ -60,6 +60,11 @@ def main(argv: list[str]) -> int:
 
     sweep = variants.load(files[0])
     runs = variants.runs_of(sweep)
+    if sweep.halving and (fv.part or fv.slurm):
+        raise ValueError(
+            "halving holds all variants against each other, which --part and --slurm keep "
+            "apart; run the sweep by one launcher, or without halving"
+        )
     if fv.dry_run:
         for run in runs:
             folder = str(pathlib.Path(root) / run.name)

@@ -17,9 +17,6 @@ from lmtasks.studies import statistics
 from lmtasks.training import files
 from lmtasks.training import track
 
-# Of one group field: more values than this are cut into quarters.
-_MOST_GROUPS = 12
-_LEAST_GROUP = 5
 SURE = 0.05
 
 
@@ -226,60 +223,6 @@ def _arrays(found: Sequence[System], metric: str) -> list[list[np.ndarray]]:
         forms.arrays([one.parts[metric] for system in found for one in system.scores])
     )
     return [[next(flat) for _ in system.scores] for system in found]
-
-
-def groups(one: scores.Scores, field: str) -> dict[str, np.ndarray]:
-    """Return {value of a field: indices of the examples that have it}; numbers of many
-    values are cut into quarters, what is rare is left together as "other".
-
-    Raises:
-        ValueError: the examples have no such field, or only one value of it.
-    """
-    values = [example["fields"].get(field) for example in one.examples]
-    if all(value is None for value in values):
-        known = sorted(set().union(*(e["fields"] for e in one.examples)))
-        near = difflib.get_close_matches(field, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"--by={field} is no short field of the records; there are "
-            f"{', '.join(known)}{hint}"
-        )
-    if len(set(values)) > _MOST_GROUPS and all(
-        isinstance(v, int) and not isinstance(v, bool) for v in values
-    ):
-        values = _quarters(values)
-    names = ["none" if value is None else str(value) for value in values]
-    common = collections.Counter(names)
-    kept = {n for n, size in common.most_common(_MOST_GROUPS) if size >= _LEAST_GROUP}
-    found = collections.defaultdict(list)
-    for i, name in enumerate(names):
-        found[name if name in kept else "other"].append(i)
-    if len(found) == 1:
-        raise ValueError(f"--by={field}: all examples have the same value")
-    order = list(dict.fromkeys(values)) if kept else []
-    rank = {str(value): i for i, value in enumerate(sorted(order, key=_sortable))}
-    return {
-        name: np.array(found[name])
-        for name in sorted(found, key=lambda n: (n == "other", rank.get(n, 0), n))
-    }
-
-
-def _sortable(value):
-    """Return a key that sorts numbers by size and before texts."""
-    lead = str(value).split(" ")[0]
-    return (0, int(lead), "") if lead.isdigit() else (1, 0, str(value))
-
-
-def _quarters(values: Sequence[int]) -> list[str]:
-    """Return "LOW to HIGH" of the quarter that each number lies in."""
-    edges = np.quantile(values, (0.25, 0.5, 0.75), method="lower")
-    which = np.searchsorted(edges, values, side="left")
-    array = np.asarray(values)
-    names = {
-        int(q): f"{array[which == q].min()} to {array[which == q].max()}"
-        for q in np.unique(which)
-    }
-    return [names[int(q)] for q in which]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -305,6 +305,8 @@ def accumulation(s: Subject) -> Finding:
     name = "accumulation"
     if s.run.objective.whole_batch:
         return Finding(name, "skipped", "the loss compares the examples of a batch")
+    if len(s.batch["tokens"]) % 2:
+        return Finding(name, "skipped", "the rows do not divide into two parts")
     uneven = {**s.batch, "weights": s.batch["weights"].copy()}
     uneven["weights"][1:] *= np.arange(uneven["weights"].shape[1]) % 3 == 0
     results = []
@@ -367,9 +369,10 @@ def trained(s: Subject) -> Finding:
 def sharded(s: Subject) -> Finding:
     """Loss and gradients on all devices are those on one."""
     devices = jax.devices()
-    count = max(n for n in (1, 2, 4) if n <= len(devices))
+    rows = len(s.batch["tokens"])
+    count = max(n for n in (1, 2, 4) if n <= len(devices) and rows % n == 0)
     if count == 1:
-        return Finding("sharding", "skipped", "there is one device")
+        return Finding("sharding", "skipped", "one device, or rows that do not divide")
     axes = parallel.Parallel(data=1, fsdp=-1)
     mesh = parallel.make_mesh(axes, devices[:count])
     batch = {

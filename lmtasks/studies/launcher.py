@@ -49,7 +49,12 @@ class Launcher:
                 self._finish(alive, until)
                 if self.stopped or not until:
                     break
-                kept = runner.survivors(self.sweep, alive, self._states(alive), until)
+                states = self._states(alive)
+                bad = {r.variant for r in alive if states[r.index].kind == "failed"}
+                alive = [run for run in alive if run.variant not in bad]
+                if not alive:
+                    break
+                kept = runner.survivors(self.sweep, alive, states, until)
                 gone = {run.variant for run in alive} - kept
                 dropped |= dict.fromkeys(gone, until)
                 for name in sorted(gone):

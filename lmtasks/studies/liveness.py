@@ -130,7 +130,11 @@ def check(config: ConfigDict) -> Finding:
     keys = set_keys(config)
     dead = dead_keys(config, keys)
     if not dead:
-        return Finding("keys that are set", "ok", f"all {len(keys)} change something")
+        return Finding(
+            "keys that are set",
+            "ok",
+            f"all {len(keys)} of model, data and updates change something",
+        )
     flat = schema.keys_of(config)
     said = ", ".join(f"{key}={flat[key]!r}" for key in dead)
     return Finding("keys that are set", "wrong", f"nothing is changed by {said}")

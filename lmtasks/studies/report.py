@@ -147,8 +147,7 @@ def _keys(systems: list[compare.System]) -> list[str]:
     first, found = systems[0].config, {}
     for one in systems[1:]:
         found |= files.differences(first, one.config)
-    # What follows from another key, such as a width from a preset, says nothing new.
-    return [key for key in found if not key.startswith("train.stop_at")]
+    return [key for key in found if key != "train.stop_at"]
 
 
 def value_of(config: dict, key: str):

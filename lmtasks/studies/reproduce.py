@@ -31,10 +31,9 @@ class Repeat:
     """What came of it.
 
     Attributes:
-        steps: how many were run. compared: [(step, name)] of values that are the same.
+        steps: how many were run. compared: values that are the same.
         first: (step, name, then, now) of the first that is not, None of none.
         changed: {what: (then, now)} of versions and devices.
-        said: of the run, should it have failed.
     """
 
     steps: int
@@ -79,7 +78,11 @@ def reproduce(folder: str, steps: int = 0) -> Repeat:
                 config[section][name] = value
             config.train.stop_at = last if last < config.train.steps else 0
         with contextlib.redirect_stdout(io.StringIO()):
-            loop.train(config, str(again))
+            ended = loop.train(config, str(again))
+        if ended.step < last:
+            raise ValueError(
+                f"stopped at step {ended.step} of {last}; nothing compared"
+            )
         new = _rows(again / track.NAME)
         changed = versions.differences(folder, str(again))
     compared, first = 0, None

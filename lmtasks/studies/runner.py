@@ -12,7 +12,6 @@ import hashlib
 import json
 import pathlib
 
-from lmtasks import schema
 from lmtasks.studies import variants
 from lmtasks.training import files
 from lmtasks.training import locks
@@ -87,6 +86,7 @@ def _check_config(folder: pathlib.Path) -> None:
 
 
 def mark(folder: pathlib.Path) -> str:
+    """Return digits of the config a run wrote, "" where there is none."""
     path = folder / "config.json"
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
@@ -97,6 +97,7 @@ def plan_of(folder: pathlib.Path) -> dict | None:
 
 
 def plan(run: variants.Run) -> dict:
+    """Return what is written into a run's folder before it begins."""
     config = json.loads(json.dumps(run.config.to_dict(), default=list))
     return {
         "content": run.content,
@@ -196,13 +197,3 @@ def rungs(sweep: variants.Sweep, runs: list[variants.Run]) -> list[int]:
         found.append(step)
         step *= sweep.halving.factor
     return [*found, 0]
-
-
-def config_keys(runs: list[variants.Run]) -> list[str]:
-    """Return the keys in which the variants differ, seeds left out."""
-    flat = [schema.keys_of(run.config) for run in runs]
-    return [
-        key
-        for key in flat[0]
-        if key != "seed" and len({str(one.get(key)) for one in flat}) > 1
-    ]

@@ -13,6 +13,7 @@ from lmtasks.studies import variants
 from lmtasks.training import files
 from lmtasks.training import locks
 from lmtasks.training import loop
+from lmtasks.training import restore
 from lmtasks.training import workdir
 
 
@@ -27,6 +28,9 @@ def work(
         return 0
     if locks.is_locked(folder):
         return runner.BUSY
+    saved = restore.steps(folder / "checkpoints")
+    if until and saved and saved[-1] >= until:
+        return 0
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / runner.PLAN, runner.plan(run))
     begun = time.perf_counter()

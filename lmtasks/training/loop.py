@@ -233,7 +233,7 @@ class Trainer:
                 self._save(done, state)
             if stop:
                 return state, "early"
-            if done < c.train.steps and (self._asked() or done == c.train.stop_at):
+            if done < c.train.steps and (self._asked() or done >= c.train.stop_at > 0):
                 return state, "preempted"
         return state, ""
 
