@@ -18,6 +18,7 @@ from lmtasks.layers import attention
 from lmtasks.models import model as models
 from lmtasks.studies import invariance
 from lmtasks.studies import liveness
+from lmtasks.studies import subject as subjects
 from lmtasks.training import optim
 from lmtasks.training import step as steps
 
@@ -36,7 +37,7 @@ def config(task="pydocs", architecture="decoder", **changes):
 
 
 def subject(task="pydocs", architecture="decoder", **changes):
-    return invariance.subject_of(builder.build(config(task, architecture, **changes)))
+    return subjects.subject_of(builder.build(config(task, architecture, **changes)))
 
 
 def wrong(check, *args, **changes):

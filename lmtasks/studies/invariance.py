@@ -18,174 +18,103 @@ from lmtasks.losses import gather_at
 from lmtasks.models import layout
 from lmtasks.models import model as models
 from lmtasks.studies import rows as made
+from lmtasks.studies import subject
 from lmtasks.training import begin
-from lmtasks.training import feed
 from lmtasks.training import masks
 from lmtasks.training import parallel
 from lmtasks.training import step as steps
 from lmtasks.types import Batch
 from lmtasks.types import Params
 
-# Of a difference, in deviations of what is compared: float32 sums in another order.
-CLOSE = 2e-4
-ROWS = 4
 
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """What one check found.
-
-    Attributes:
-        name: of the check. state: "ok" | "wrong" | "skipped". said: why.
-    """
-
-    name: str
-    state: str
-    said: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """What is checked: a run in float32 without kernels, rows of it, parameters."""
-
-    run: builder.Run
-    batch: Batch
-    params: Params
-
-    def logits(self, batch: Batch, run: builder.Run | None = None, params=None):
-        """Return float32 logits as numpy, of every position."""
-        model = (run or self.run).model
-        plain = {k: v for k, v in batch.items() if k != "at"}
-        given = self.params if params is None else params
-        return np.asarray(jax.jit(model.apply)(given, plain), np.float32)
-
-
-def subject_of(run: builder.Run) -> Subject:
-    """Return a run's model and the first rows of its training data."""
-    attention = dataclasses.replace(run.model.cfg.attention, implementation="xla")
-    run = with_model(
-        run, dtype="float32", matmul="", cache_dtype="", attention=attention
-    )
-    batch = feed.read(run).train.batch(0)
-    some = {k: np.asarray(v)[:ROWS] if np.ndim(v) else v for k, v in batch.items()}
-    params = models.unbox(run.model.init(jax.random.key(0)))
-    return Subject(run, some, _stirred(params, run.model.cfg.width))
-
-
-def with_model(run: builder.Run, **changes) -> builder.Run:
-    """Return the run with fields of its model's shape replaced."""
-    cfg = dataclasses.replace(run.model.cfg, **changes)
-    return dataclasses.replace(run, model=dataclasses.replace(run.model, cfg=cfg))
-
-
-def _stirred(params: Params, width: int) -> Params:
-    """Return parameters away from 0 and 1, and weights large enough that every layer
-    and every key has a say in the logits: leaving any out shows.
-    """
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-
-    def drawn(x, key):
-        noise = jax.random.normal(key, x.shape)
-        return x + 0.3 * noise if x.ndim < 2 else 1.5 * width**-0.5 * noise
-
-    return jax.tree.unflatten(tree, map(drawn, leaves, keys))
-
-
-def _apart(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the largest difference in deviations of the first."""
-    if not a.size:
-        return 0.0
-    return float(np.max(np.abs(a - b)) / max(np.std(a), 1e-6))
-
-
-def _same(name: str, a, b, what: str) -> Finding:
-    far = _apart(np.asarray(a, np.float32), np.asarray(b, np.float32))
-    if far <= CLOSE and np.isfinite(far):
-        return Finding(name, "ok", f"within {far:.0e} deviations")
-    return Finding(name, "wrong", f"{what} (by {far:.2g} deviations)")
-
-
-def causality(s: Subject) -> Finding:
+def causality(s: subject.Subject) -> subject.Finding:
     """Later tokens change nothing before them."""
     name = "causality"
     if s.run.model.architecture == "encoder":
-        return Finding(name, "skipped", "an encoder sees both sides")
+        return subject.Finding(name, "skipped", "an encoder sees both sides")
     batch, cut = made.changed_after(s.batch, s.run.model.cfg.vocab)
     if cut is None:
-        return Finding(name, "skipped", "no row is long enough")
+        return subject.Finding(name, "skipped", "no row is long enough")
     seen = s.batch["positions"][:, :cut] >= 0
     a, b = (s.logits(x)[:, :cut][seen] for x in (s.batch, batch))
-    return _same(name, a, b, "a later token changes logits before it")
+    return subject.same(name, a, b, "a later token changes logits before it")
 
 
-def padding(s: Subject) -> Finding:
+def padding(s: subject.Subject) -> subject.Finding:
     """What stands in empty slots, and how many there are, changes nothing."""
     there = s.batch["positions"] >= 0
     wide = made.padded(s.batch, 5, s.run.model.cfg.vocab)
     a, b = s.logits(s.batch), s.logits(wide)
     if a.ndim < 3 or a.shape[1] != there.shape[1]:  # a head that reads one position
-        return _same("padding", a, b, "empty slots change the logits")
-    return _same(
+        return subject.same("padding", a, b, "empty slots change the logits")
+    return subject.same(
         "padding", a[there], b[:, : a.shape[1]][there], "empty slots change logits"
     )
 
 
-def order(s: Subject) -> Finding:
+def order(s: subject.Subject) -> subject.Finding:
     """A row's logits do not depend on its place in the batch."""
     turn = np.arange(len(s.batch["tokens"]))[::-1]
     mixed = {k: v[turn] if np.ndim(v) else v for k, v in s.batch.items()}
     a, b = s.logits(s.batch), s.logits(mixed)[turn]
-    return _same("order of rows", a, b, "a row's logits depend on its neighbours")
+    return subject.same(
+        "order of rows", a, b, "a row's logits depend on its neighbours"
+    )
 
 
-def packing(s: Subject) -> Finding:
+def packing(s: subject.Subject) -> subject.Finding:
     """Two examples in one row read as they do apart."""
     if not getattr(s.run.objective, "packs", True) or s.run.objective.pools:
-        return Finding("packing", "skipped", "this objective does not pack")
+        return subject.Finding("packing", "skipped", "this objective does not pack")
     pair = made.two_in_one(s.batch)
     if pair is None:
-        return Finding("packing", "skipped", "no two rows fit into one")
+        return subject.Finding("packing", "skipped", "no two rows fit into one")
     joined, parts = pair
     whole = s.logits(joined)[0]
     apart = np.concatenate([s.logits(part)[0] for part in parts])
-    return _same("packing", apart, whole, "a neighbour in a row changes an example")
+    return subject.same(
+        "packing", apart, whole, "a neighbour in a row changes an example"
+    )
 
 
-def packed_positions(s: Subject) -> Finding:
+def packed_positions(s: subject.Subject) -> subject.Finding:
     """In the run's own rows, every example begins at position 0."""
     wrong = made.wrong_starts(s.batch)
     if wrong is None:
-        return Finding("positions in a pack", "skipped", "no row holds two examples")
+        return subject.Finding(
+            "positions in a pack", "skipped", "no row holds two examples"
+        )
     if not wrong:
-        return Finding("positions in a pack", "ok")
+        return subject.Finding("positions in a pack", "ok")
     row, segment, first = wrong[0]
     said = f"example {segment} of row {row} begins at position {first}, not 0"
-    return Finding("positions in a pack", "wrong", said)
+    return subject.Finding("positions in a pack", "wrong", said)
 
 
-def targets(s: Subject) -> Finding:
+def targets(s: subject.Subject) -> subject.Finding:
     """Where tokens are predicted, a target is the next token."""
     name = "targets"
     causal = s.run.model.architecture != "encoder" and s.run.model.head == "lm"
     if not causal or s.run.objective.shares:
-        return Finding(name, "skipped", "targets are not the next tokens here")
+        return subject.Finding(name, "skipped", "targets are not the next tokens here")
     same, count = made.next_targets(s.batch)
     if not count:
-        return Finding(name, "skipped", "no two learned positions stand side by side")
+        return subject.Finding(
+            name, "skipped", "no two learned positions stand side by side"
+        )
     if same == count:
-        return Finding(name, "ok", f"{count} targets are the next tokens")
+        return subject.Finding(name, "ok", f"{count} targets are the next tokens")
     said = f"{count - same} of {count} targets are not the token that follows"
-    return Finding(name, "wrong", said)
+    return subject.Finding(name, "wrong", said)
 
 
-def loss_of_right(s: Subject) -> Finding:
+def loss_of_right(s: subject.Subject) -> subject.Finding:
     """Logits that know the targets have a loss of 0."""
     name, targets_ = "loss of the right answer", s.batch["targets"]
     if s.run.model.head not in ("lm", "classify", "tag") or targets_.dtype != np.int32:
-        return Finding(name, "skipped", "the targets are not classes")
+        return subject.Finding(name, "skipped", "the targets are not classes")
     if s.run.objective.shares or s.run.objective.whole_batch:
-        return Finding(name, "skipped", "the loss compares several answers")
+        return subject.Finding(name, "skipped", "the loss compares several answers")
     size = s.logits(s.batch).shape[-1]
 
     def knows(params, batch, rng):
@@ -195,25 +124,29 @@ def loss_of_right(s: Subject) -> Finding:
     sums = jax.jit(lambda b: s.run.objective.loss(knows, {}, b, None))(s.batch)
     mean = float(sums["loss"][0] / jnp.maximum(sums["loss"][1], 1))
     if mean < 1e-2:
-        return Finding(name, "ok")
-    return Finding(
+        return subject.Finding(name, "ok")
+    return subject.Finding(
         name, "wrong", f"it is {mean:.3g} nats: targets and logits do not meet"
     )
 
 
-def weighted_mean(s: Subject) -> Finding:
+def weighted_mean(s: subject.Subject) -> subject.Finding:
     """The loss is a mean over what carries weight: twice the weights, the same loss."""
     name = "loss over weights"
     if s.run.objective.whole_batch:
-        return Finding(name, "skipped", "the loss compares the examples of a batch")
+        return subject.Finding(
+            name, "skipped", "the loss compares the examples of a batch"
+        )
     twice = {**s.batch, "weights": 2 * s.batch["weights"]}
     a, b = (_mean_loss(s, batch) for batch in (s.batch, twice))
     if abs(a - b) <= 1e-5 * max(abs(a), 1):
-        return Finding(name, "ok")
-    return Finding(name, "wrong", f"twice the weights make {a:.5g} to {b:.5g}")
+        return subject.Finding(name, "ok")
+    return subject.Finding(name, "wrong", f"twice the weights make {a:.5g} to {b:.5g}")
 
 
-def _mean_loss(s: Subject, batch: Batch, run: builder.Run | None = None) -> float:
+def _mean_loss(
+    s: subject.Subject, batch: Batch, run: builder.Run | None = None
+) -> float:
     run = run or s.run
     recipe = steps.Recipe(run.model.apply, run.objective.loss, None, None)
     batch = {**batch, "valid": np.ones(len(batch["tokens"]), np.float32)}
@@ -221,64 +154,49 @@ def _mean_loss(s: Subject, batch: Batch, run: builder.Run | None = None) -> floa
     return float(sums["loss"][0] / jnp.maximum(sums["loss"][1], 1))
 
 
-def dropout(s: Subject) -> Finding:
+def dropout(s: subject.Subject) -> subject.Finding:
     """Evaluation has no dropout, and training has where it is set."""
     high, none = (
-        with_model(s.run, dropout=rate, attention_dropout=rate) for rate in (0.5, 0.0)
+        subject.with_model(s.run, dropout=rate, attention_dropout=rate)
+        for rate in (0.5, 0.0)
     )
     a, b = (s.logits(s.batch, run) for run in (high, none))
-    return _same("dropout", b, a, "dropout changes an evaluation")
+    return subject.same("dropout", b, a, "dropout changes an evaluation")
 
 
-def remat(s: Subject) -> Finding:
+def remat(s: subject.Subject) -> subject.Finding:
     """Recomputing layers changes no gradient."""
-    grads = [_grads(s, with_model(s.run, remat=kind)) for kind in ("", "full")]
-    return _same_trees("remat", *grads, "gradients with remat are others")
+    grads = [
+        subject.grads(s, subject.with_model(s.run, remat=kind)) for kind in ("", "full")
+    ]
+    return subject.same_trees("remat", *grads, "gradients with remat are others")
 
 
-def _grads(s: Subject, run: builder.Run, batch=None, params=None) -> Params:
-    def loss(p):
-        sums = run.objective.loss(run.model.apply, p, batch or s.batch, None)
-        return sums["loss"][0]
-
-    return jax.jit(jax.grad(loss))(s.params if params is None else params)
-
-
-def _same_trees(name: str, a: Params, b: Params, what: str) -> Finding:
-    """Compare each parameter's array by its length; tiny ones by that of all."""
-    flat = [[np.asarray(x) for x in jax.tree.leaves(tree)] for tree in (a, b)]
-    sizes = [np.linalg.norm(x) for x in flat[0]]
-    least = 1e-3 * np.linalg.norm(sizes)
-    parts = zip(*flat, sizes, strict=True)
-    far = max(np.linalg.norm(x - y) / max(size, least, 1e-12) for x, y, size in parts)
-    if far <= CLOSE:
-        return Finding(name, "ok", f"within {far:.0e} of their length")
-    return Finding(name, "wrong", f"{what} (by {far:.2g} of their length)")
-
-
-def scanned(s: Subject) -> Finding:
+def scanned(s: subject.Subject) -> subject.Finding:
     """One compiled layer over stacked parameters is the layers one by one."""
     name, cfg = "scan_layers", s.run.model.cfg
     try:
-        runs = [with_model(s.run, scan_layers=scan) for scan in (False, True)]
+        runs = [subject.with_model(s.run, scan_layers=scan) for scan in (False, True)]
     except ValueError as error:
-        return Finding(name, "skipped", str(error))
+        return subject.Finding(name, "skipped", str(error))
     if s.run.model.soft.kind == "prefix":
-        return Finding(name, "skipped", "soft.kind=prefix has no place in a scan")
+        return subject.Finding(
+            name, "skipped", "soft.kind=prefix has no place in a scan"
+        )
     flat = layout.unstack_layers(s.params) if cfg.scan_layers else s.params
     pair = (flat, layout.stack_layers(flat))
     a, b = (s.logits(s.batch, run, p) for run, p in zip(runs, pair, strict=True))
-    return _same(name, a, b, "stacked layers give other logits")
+    return subject.same(name, a, b, "stacked layers give other logits")
 
 
-def cached(s: Subject) -> Finding:
+def cached(s: subject.Subject) -> subject.Finding:
     """Reading token by token with a cache is reading at once."""
     model = s.run.model
     if model.head != "lm" or model.architecture == "encoder":
-        return Finding("cache", "skipped", "this model writes no text")
+        return subject.Finding("cache", "skipped", "this model writes no text")
     prompt, rest = made.halves(s.batch)
     if prompt is None:
-        return Finding("cache", "skipped", "no row is long enough")
+        return subject.Finding("cache", "skipped", "no row is long enough")
     plain = model.for_decoding()
     params = layout.unstack_layers(s.params) if model.cfg.scan_layers else s.params
     whole = s.logits(made.joined(prompt, rest), with_decoding(s.run, plain), params)
@@ -292,7 +210,9 @@ def cached(s: Subject) -> Finding:
         logits, cache = step(params, token, place, cache, slot + i)
         got.append(np.asarray(logits)[:, 0])
     seen = whole[:, length - 1 :]
-    return _same("cache", seen, np.stack(got, axis=1), "the cache gives other logits")
+    return subject.same(
+        "cache", seen, np.stack(got, axis=1), "the cache gives other logits"
+    )
 
 
 def with_decoding(run: builder.Run, model) -> builder.Run:
@@ -300,13 +220,15 @@ def with_decoding(run: builder.Run, model) -> builder.Run:
     return dataclasses.replace(run, model=model)
 
 
-def accumulation(s: Subject) -> Finding:
+def accumulation(s: subject.Subject) -> subject.Finding:
     """An update of micro-batches is the update of the whole batch."""
     name = "accumulation"
     if s.run.objective.whole_batch:
-        return Finding(name, "skipped", "the loss compares the examples of a batch")
+        return subject.Finding(
+            name, "skipped", "the loss compares the examples of a batch"
+        )
     if len(s.batch["tokens"]) % 2:
-        return Finding(name, "skipped", "the rows do not divide into two parts")
+        return subject.Finding(name, "skipped", "the rows do not divide into two parts")
     uneven = {**s.batch, "weights": s.batch["weights"].copy()}
     uneven["weights"][1:] *= np.arange(uneven["weights"].shape[1]) % 3 == 0
     results = []
@@ -318,15 +240,15 @@ def accumulation(s: Subject) -> Finding:
     (a, loss_a), (b, loss_b) = results
     if abs(loss_a - loss_b) > 1e-4 * max(abs(loss_a), 1):
         said = f"the loss of {loss_a:.6g} is {loss_b:.6g} in two parts"
-        return Finding(name, "wrong", said)
-    return _same_trees(name, a, b, "an update in two parts is another")
+        return subject.Finding(name, "wrong", said)
+    return subject.same_trees(name, a, b, "an update in two parts is another")
 
 
 def _recipe(run: builder.Run) -> steps.Recipe:
     """Return the run's recipe at its full rate, without dropout, with plain descent."""
     import optax
 
-    still = with_model(run, dropout=0.0, attention_dropout=0.0)
+    still = subject.with_model(run, dropout=0.0, attention_dropout=0.0)
     return steps.Recipe(
         still.model.apply, run.objective.loss, optax.sgd(0.1), lambda _: 0.1
     )
@@ -337,10 +259,10 @@ def _update(recipe: steps.Recipe, params: Params, batch: Batch):
     return jax.jit(lambda s, b: steps.train_step(recipe, s, b))(state, batch)
 
 
-def trained(s: Subject) -> Finding:
+def trained(s: subject.Subject) -> subject.Finding:
     """Every parameter that has a gradient and is not frozen is changed by a step."""
     optim = dataclasses.replace(s.run.optim, warmup_steps=0, weight_decay=0.0)
-    still = with_model(s.run, dropout=0.0, attention_dropout=0.0)
+    still = subject.with_model(s.run, dropout=0.0, attention_dropout=0.0)
     run = dataclasses.replace(still, optim=optim)
     mesh = parallel.make_mesh(parallel.Parallel(), jax.devices()[:1])
     recipe = dataclasses.replace(begin.recipe_of(run, mesh), accumulate=1)
@@ -359,20 +281,22 @@ def trained(s: Subject) -> Finding:
         elif not held.get(name) and bool(jnp.all(x == after[name])):
             left.append(name)
     if left:
-        return Finding(
+        return subject.Finding(
             "trained", "wrong", f"a step leaves {', '.join(left[:4])} as it was"
         )
     note = f"no gradient reaches {', '.join(dead[:4])}" if dead else "every parameter"
-    return Finding("trained", "ok", note)
+    return subject.Finding("trained", "ok", note)
 
 
-def sharded(s: Subject) -> Finding:
+def sharded(s: subject.Subject) -> subject.Finding:
     """Loss and gradients on all devices are those on one."""
     devices = jax.devices()
     rows = len(s.batch["tokens"])
     count = max(n for n in (1, 2, 4) if n <= len(devices) and rows % n == 0)
     if count == 1:
-        return Finding("sharding", "skipped", "one device, or rows that do not divide")
+        return subject.Finding(
+            "sharding", "skipped", "one device, or rows that do not divide"
+        )
     axes = parallel.Parallel(data=1, fsdp=-1)
     mesh = parallel.make_mesh(axes, devices[:count])
     batch = {
@@ -385,20 +309,22 @@ def sharded(s: Subject) -> Finding:
     )
     with jax.set_mesh(mesh), parallel.rules():
         params = jax.tree.map(jax.device_put, s.params, shardings)
-        spread = _grads(s, s.run, batch, params)
-    whole = _grads(s, s.run)
-    return _same_trees("sharding", whole, spread, "gradients on a mesh are others")
+        spread = subject.grads(s, s.run, batch, params)
+    whole = subject.grads(s, s.run)
+    return subject.same_trees(
+        "sharding", whole, spread, "gradients on a mesh are others"
+    )
 
 
-CHECKS: tuple[Callable[[Subject], Finding], ...] = (
+CHECKS: tuple[Callable[[subject.Subject], subject.Finding], ...] = (
     causality, padding, order, packing, packed_positions, targets, loss_of_right,
     weighted_mean, dropout, accumulation, trained, cached, scanned, remat, sharded,
 )  # fmt: skip
 
 
-def check(run: builder.Run, note: Callable[[Finding], None] = lambda f: None):
+def check(run: builder.Run, note: Callable[[subject.Finding], None] = lambda f: None):
     """Return the findings of all checks, in order; `note` is told each."""
-    s, found = subject_of(run), []
+    s, found = subject.subject_of(run), []
     for one in CHECKS:
         found.append(one(s))
         note(found[-1])

@@ -19,7 +19,7 @@ from configs import base
 from lmtasks import builder
 from lmtasks import schema
 from lmtasks.models import model as models
-from lmtasks.studies.invariance import Finding
+from lmtasks.studies.subject import Finding
 from lmtasks.training import begin
 from lmtasks.training import feed
 from lmtasks.training import optim
