@@ -17,6 +17,7 @@ from lmtasks.data import pack
 from lmtasks.layers import attention
 from lmtasks.models import model as models
 from lmtasks.studies import invariance
+from lmtasks.studies import learning
 from lmtasks.studies import liveness
 from lmtasks.studies import subject as subjects
 from lmtasks.training import optim
@@ -72,7 +73,7 @@ def test_targets_shifted_by_one_are_found(monkeypatch):
         return {**found, "targets": np.roll(found["targets"], -1)}
 
     monkeypatch.setattr(pack.StreamRows, "row", shifted)
-    assert "not the token that follows" in wrong(invariance.targets)
+    assert "not the token that follows" in wrong(learning.targets)
 
 
 def test_a_loss_that_looks_one_further_is_found(monkeypatch):
@@ -82,7 +83,7 @@ def test_a_loss_that_looks_one_further_is_found(monkeypatch):
         return whole(logits, jnp.roll(targets, -1, axis=-1), weights, **options)
 
     monkeypatch.setattr(losses, "token_cross_entropy", shifted)
-    assert "targets and logits do not meet" in wrong(invariance.loss_of_right)
+    assert "targets and logits do not meet" in wrong(learning.loss_of_right)
 
 
 def test_one_future_key_that_is_visible_is_found(monkeypatch):
@@ -115,7 +116,7 @@ def test_a_loss_over_the_batch_is_found(monkeypatch):
         return {k: (s, jnp.float32(len(targets))) for k, (s, _) in sums.items()}
 
     monkeypatch.setattr(losses, "token_cross_entropy", over_rows)
-    assert "twice the weights" in wrong(invariance.weighted_mean)
+    assert "twice the weights" in wrong(learning.weighted_mean)
 
 
 def test_positions_that_go_on_in_a_pack_are_found(monkeypatch):
@@ -180,7 +181,7 @@ def test_a_mean_of_means_is_found(monkeypatch):
         return jax.tree.map(lambda *x: sum(x), *parts)
 
     monkeypatch.setattr(steps, "_grads", of_means)
-    assert "in two parts" in wrong(invariance.accumulation)
+    assert "in two parts" in wrong(learning.accumulation)
 
 
 def test_a_parameter_left_out_of_the_optimizer_is_found(monkeypatch):
@@ -198,12 +199,12 @@ def test_a_parameter_left_out_of_the_optimizer_is_found(monkeypatch):
         )
 
     monkeypatch.setattr(optim, "build", leaving_out)
-    assert "attn/key" in wrong(invariance.trained)
+    assert "attn/key" in wrong(learning.trained)
 
 
 def test_parameters_that_are_frozen_are_no_fault():
     frozen = subject(train__freeze="('embed',)")
-    assert invariance.trained(frozen).state == "ok"
+    assert learning.trained(frozen).state == "ok"
 
 
 def test_a_key_that_is_read_from_the_default_is_found(monkeypatch):
