@@ -217,7 +217,7 @@ class TransformerConfig:
                 f"{p.fraction}; change model.width or model.attention.heads"
             )
         if self.shared_layers and self.scan_layers:
-            raise ValueError("model.shared_layers excludes model.scan_layers")
+            raise ValueError("model.shared_layers excludes model.scan_layers; set one")
         self._check_families()
         biased = p.kind in ("t5", "alibi", "disentangled")
         if a.implementation in ("cudnn", "splash") and (a.soft_cap or biased):
