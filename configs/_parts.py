@@ -58,6 +58,8 @@ def model() -> ConfigDict:
     m.layers = integer()  # L
     m.mlp = integer()  # F; 0 = 4 * width
     m.decoder_layers = integer()  # of an encoder-decoder; 0 = layers
+    m.block = text()  # attention | lstm
+    m.context = text()  # attention | vector: what a decoder reads of its encoder
     m.activation = text()  # gelu gelu_tanh relu relu2 silu quick_gelu
     m.gated = flag()  # activation(gate) * up
     m.mlp_bias = flag()  # biases of the feed-forward

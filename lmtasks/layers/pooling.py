@@ -35,3 +35,19 @@ def pool(hidden: Array, member: Array, pooling: str) -> Array:
         at = member.shape[2] - 1 - jnp.argmax(member[:, :, ::-1], axis=2)
     found = jnp.take_along_axis(hidden, at[..., None], axis=1)
     return jnp.where(there, found, 0.0)
+
+
+def mean_of(x: Array, mask: Array) -> Array:
+    """Return for each slot the mean of x [B, S, D] over what it sees, bool[B, S, S]."""
+    weights = mask / jnp.maximum(jnp.sum(mask, axis=-1, keepdims=True), 1)
+    mean = jnp.einsum("BST,BTD->BSD", weights, x.astype(jnp.float32))
+    return mean.astype(x.dtype)
+
+
+def last_only(positions: Array) -> Array:
+    """Return int32[B, S] positions with -1 but at the last token of each text.
+
+    Example: 0 1 2 0 1 -1 gives -1 -1 2 -1 1 -1.
+    """
+    after = jnp.pad(positions[:, 1:], ((0, 0), (0, 1)), constant_values=-1)
+    return jnp.where(after == positions + 1, -1, positions)

@@ -13,6 +13,7 @@ from flax import linen as nn
 
 from lmtasks.layers import attention
 from lmtasks.layers import embed
+from lmtasks.layers import pooling
 from lmtasks.layers import slots
 from lmtasks.models import cache as caches
 from lmtasks.models import heads
@@ -226,13 +227,25 @@ class EncoderDecoder(nn.Module):
     def _encode(self, batch):
         shared = transformer.Shared(sight_of(batch, causal=False, prefix="source_"))
         x = self.embed(batch["source"])
-        return soft.through(self.soft, self.encoder, "encoder", x, shared)
+        memory = soft.through(self.soft, self.encoder, "encoder", x, shared)
+        if self.cfg.context == "attention":
+            return memory
+        positions, segments = self._read_source(batch)
+        sight = attention.Visibility(positions, positions, segments, segments)
+        return pooling.mean_of(memory, sight.dense())
 
     def _room(self) -> int:
         """Return how many slots of the decoder the trained vectors take."""
         return self.vectors.room if self.vectors.kind == "prefix" else 0
 
     def _source(self, batch):
+        """Return (positions, segments or None) of what is seen of the encoder."""
+        positions, segments = self._read_source(batch)
+        if self.cfg.context == "vector":
+            positions = pooling.last_only(positions)
+        return positions, segments
+
+    def _read_source(self, batch):
         """Return (positions, segments or None) of what `_encode` returns."""
         positions, segments = batch["source_positions"], batch.get("source_segments")
         if self.vectors.kind == "prompt":

@@ -15,7 +15,8 @@ class Cache:
     """Keys and values seen so far.
 
     Attributes:
-        own: per layer, keys and values [B, K, S, H] of the row itself.
+        own: per layer, keys and values [B, K, S, H] of the row itself; of an LSTM its
+            states, see layers.recurrent.
         positions: int32[B, S]; -1 marks an empty slot.
         segments: int32[B, S] or None.
         context: per layer, cross keys and values [B, K, S', H]; () without encoder.
@@ -40,6 +41,8 @@ def empty(
     """
     shape = (batch, cfg.kv_heads, size, cfg.head_dim)
     kind = cfg.cache_dtype or cfg.dtype
+    if cfg.block == "lstm":  # states add up from token to token: never rounded
+        shape, kind = (batch, 1, size, cfg.width), "float32"
 
     def layer():
         pair = (jnp.zeros(shape, kind), jnp.zeros(shape, kind))

@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-from collections.abc import Sequence
 
-
-def _choose(key: str, given: str, accepted: Sequence[str]) -> None:
-    if given not in accepted:
-        near = difflib.get_close_matches(given, accepted, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"model.{key}={given!r} is not known; use one of {', '.join(accepted)}{hint}"
-        )
+from lmtasks.models import limits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +101,11 @@ class TransformerConfig:
         vocab: V, rows of the token table.
         width: D. layers: L of each stack. mlp: F, 0 = 4 * width.
         decoder_layers: layers of the decoder of an encoder-decoder; 0 = layers.
+        block: "attention" | "lstm", which takes the place of self-attention and feed-
+            forward, both ways in an encoder. Positions that attention reads (rotary,
+            t5, alibi) then mean nothing, and weights start with 1 / sqrt(inputs).
+        context: what a decoder reads of its encoder: "attention" (all of it) |
+            "vector" (the mean of it, one for all steps, Cho et al., 2014).
         activation: "gelu" | "gelu_tanh" | "relu" | "relu2" | "silu" | "quick_gelu".
         gated: activation(gate) * up (Llama, T5 v1.1, Gemma).
         mlp_bias: biases of the feed-forward (GPT-2, BERT).
@@ -148,6 +144,8 @@ class TransformerConfig:
     layers: int = 2
     mlp: int = 0
     decoder_layers: int = 0
+    block: str = "attention"
+    context: str = "attention"
     activation: str = "gelu"
     gated: bool = False
     mlp_bias: bool = False
@@ -198,103 +196,4 @@ class TransformerConfig:
         return self.mlp or 4 * self.width
 
     def __post_init__(self):
-        self._check_names()
-        self._check_numbers()
-        a, p = self.attention, self.positions
-        if not a.head_dim and self.width % a.heads:
-            raise ValueError(
-                f"model.width={self.width} is not divisible by attention.heads="
-                f"{a.heads}; change one or set model.attention.head_dim"
-            )
-        if a.heads % self.kv_heads:
-            raise ValueError(
-                f"model.attention.heads={a.heads} is not divisible by kv_heads="
-                f"{self.kv_heads}; kv_heads must divide heads"
-            )
-        if p.kind == "rotary" and int(self.head_dim * p.fraction) % 2:
-            raise ValueError(
-                f"rotary positions need an even head dim, got {self.head_dim} * "
-                f"{p.fraction}; change model.width or model.attention.heads"
-            )
-        if self.shared_layers and self.scan_layers:
-            raise ValueError("model.shared_layers excludes model.scan_layers; set one")
-        self._check_families()
-        biased = p.kind in ("t5", "alibi", "disentangled")
-        if a.implementation in ("cudnn", "splash") and (a.soft_cap or biased):
-            raise ValueError(
-                f"attention.implementation={a.implementation!r} takes neither soft_cap "
-                "nor position biases; use 'xla' or 'auto'"
-            )
-        if a.implementation == "cudnn" and self.dtype != "bfloat16":
-            raise ValueError(
-                f"attention.implementation='cudnn' needs model.dtype='bfloat16', got "
-                f"{self.dtype!r}; change it or use 'xla'"
-            )
-
-    def _check_families(self):
-        """Refuse what no family combines."""
-        p = self.positions
-        if self.scan_layers and not self.norm.first:
-            raise ValueError(
-                "model.norm.first=False makes the first layer unlike the others, which "
-                "model.scan_layers cannot hold; set it to False"
-            )
-        if self.embed_inputs and not self.embed_dim:
-            raise ValueError("model.embed_inputs=True needs model.embed_dim")
-        if p.scaling == "yarn" and not all(p.scaled):
-            raise ValueError(
-                "model.positions.scaling='yarn' is for all layers; positions.scaled "
-                f"is {p.scaled}"
-            )
-
-    def _check_numbers(self):
-        a, p = self.attention, self.positions
-        least = {
-            "vocab": (self.vocab, 1), "width": (self.width, 1),
-            "layers": (self.layers, 1), "mlp": (self.mlp, 0),
-            "decoder_layers": (self.decoder_layers, 0), "init_std": (self.init_std, 0),
-            "token_types": (self.token_types, 0), "embed_dim": (self.embed_dim, 0),
-            "attention.heads": (a.heads, 1), "attention.kv_heads": (a.kv_heads, 0),
-            "attention.head_dim": (a.head_dim, 0), "norm.eps": (self.norm.eps, 0),
-            "positions.size": (p.size, 1), "positions.offset": (p.offset, 0),
-            "positions.buckets": (p.buckets, 2), "positions.distance": (p.distance, 1),
-        }  # fmt: skip
-        for key, (value, minimum) in least.items():
-            if not value >= minimum:
-                raise ValueError(f"model.{key}={value} must be at least {minimum}")
-        for key in ("dropout", "attention_dropout"):
-            if not 0 <= getattr(self, key) < 1:
-                raise ValueError(
-                    f"model.{key}={getattr(self, key)} must be at least 0 and below 1"
-                )
-        if not 0 < p.fraction <= 1:
-            raise ValueError(
-                f"model.positions.fraction={p.fraction} must be above 0 and at most 1"
-            )
-        if not all(isinstance(w, int) and w >= 0 for w in a.window):
-            raise ValueError(
-                f"model.attention.window={a.window!r} takes whole numbers, 0 = full"
-            )
-
-    def _check_names(self):
-        _choose("norm.kind", self.norm.kind, ("layer", "rms", "rms1"))
-        _choose("norm.at", self.norm.at, ("pre", "post", "sandwich", "output"))
-        _choose(
-            "positions.kind",
-            self.positions.kind,
-            ("learned", "sinusoidal", "rotary", "t5", "alibi", "disentangled", "none"),
-        )
-        scaling = self.positions.scaling
-        _choose("positions.scaling", scaling, ("", "linear", "llama3", "yarn"))
-        _choose("attention.qk_norm", self.attention.qk_norm, ("", "head", "width"))
-        kernels, kernel = ("xla", "cudnn", "splash", "auto"), self.attention
-        _choose("attention.implementation", kernel.implementation, kernels)
-        acts = ("gelu", "gelu_tanh", "relu", "relu2", "silu", "quick_gelu")
-        _choose("activation", self.activation, acts)
-        _choose("pooling", self.pooling, ("cls", "mean"))
-        _choose("pooler_activation", self.pooler_activation, ("tanh", "relu", "gelu"))
-        _choose("init", self.init, ("normal", "fan_in"))
-        _choose("remat", self.remat, ("", "full", "dots"))
-        _choose("dtype", self.dtype, ("float32", "bfloat16"))
-        _choose("matmul", self.matmul, ("", "int8"))
-        _choose("cache_dtype", self.cache_dtype, ("", "float32", "bfloat16", "int8"))
+        limits.check(self)

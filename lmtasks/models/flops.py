@@ -31,9 +31,10 @@ def forward(
     heads = tokens if heads is None else heads
     total = 2.0 * heads * cfg.width * (classes or cfg.vocab)
     if architecture != "encoder_decoder":
-        return total + cfg.layers * _layer(cfg, tokens, length)
+        both = architecture == "encoder"
+        return total + cfg.layers * _layer(cfg, tokens, length, both)
     depth = cfg.decoder_layers or cfg.layers
-    total += cfg.layers * _layer(cfg, sources, source_length)
+    total += cfg.layers * _layer(cfg, sources, source_length, True)
     total += depth * _layer(cfg, tokens, length)
     query, memory = _projections(cfg, tokens, sources)
     return total + depth * (query + memory + _scores(cfg, tokens, source_length))
@@ -48,6 +49,10 @@ def _scores(cfg, queries, length):
     return 2.0 * 2 * queries * length * cfg.attention.heads * cfg.head_dim
 
 
-def _layer(cfg: TransformerConfig, tokens: int, length: int) -> float:
+def _layer(
+    cfg: TransformerConfig, tokens: int, length: int, both: bool = False
+) -> float:
+    if cfg.block == "lstm":  # four gates of D units, or of two times D / 2
+        return 2.0 * tokens * 4 * cfg.width**2 * (1.5 if both else 2)
     mlp = 2.0 * tokens * cfg.width * cfg.hidden * (3 if cfg.gated else 2)
     return sum(_projections(cfg, tokens, tokens)) + _scores(cfg, tokens, length) + mlp

@@ -54,12 +54,18 @@ class Model:
                 f"reads; leave it unset with architecture={self.architecture!r}"
             )
         if self.soft.kind == "prefix" and (
-            self.cfg.scan_layers or kind == "disentangled"
+            self.cfg.scan_layers or kind == "disentangled" or self.cfg.block == "lstm"
         ):
-            key = "scan_layers" if self.cfg.scan_layers else "positions.kind"
+            key = "scan_layers=True" if self.cfg.scan_layers else "block='lstm'"
+            key = f"positions.kind={kind!r}" if kind == "disentangled" else key
             raise ValueError(
-                f"soft.kind='prefix' gives each layer keys and values, which model.{key}="
-                f"{self.cfg.scan_layers or kind!r} has no place for; use 'prompt'"
+                f"soft.kind='prefix' gives each layer keys and values, which model.{key}"
+                " has no place for; use 'prompt'"
+            )
+        if self.cfg.context == "vector" and self.architecture != "encoder_decoder":
+            raise ValueError(
+                "model.context='vector' is what a decoder reads of its encoder; leave it "
+                f"unset with architecture={self.architecture!r}"
             )
 
     def module(self, train: bool = False) -> nn.Module:

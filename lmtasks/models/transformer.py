@@ -18,6 +18,7 @@ from lmtasks.layers import linear
 from lmtasks.layers import mlp
 from lmtasks.layers import norms
 from lmtasks.layers import positions as places
+from lmtasks.layers import recurrent
 from lmtasks.layers import slots
 from lmtasks.models.config import TransformerConfig
 from lmtasks.types import Array
@@ -56,10 +57,13 @@ class Shared:
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention when `cross`, and the feed-forward."""
+    """Self-attention, cross-attention when `cross`, and the feed-forward; or an LSTM in
+    place of the first and the last.
+    """
 
     cfg: TransformerConfig
     cross: bool = False
+    causal: bool = True
     residual_scale: float = 1.0
     train: bool = False
     keep: bool = False
@@ -79,6 +83,13 @@ class Block(nn.Module):
             out, kept["own"] = attention.Attention(
                 c, self.residual_scale, self.train, name="attn"
             )(h, shared.sight, layer=layer, bias=shared.bias, cached=layer.own)
+            return out
+
+        def recurrence(h):
+            module = recurrent.Lstm(c, not self.causal, name="lstm")
+            out, kept["own"] = module(
+                h, shared.sight, slot=layer.slot, cached=layer.own
+            )
             return out
 
         def cross_attention(h):
@@ -101,10 +112,12 @@ class Block(nn.Module):
             h, g = self._norm("attn_norm", x), self._norm("mlp_norm", x)
             x = x + self._drop(self_attention(h)) + self._drop(feed_forward(g))
         else:
-            x = self._residual(x, "attn", self_attention)
+            recurs = c.block == "lstm"
+            own = ("lstm", recurrence) if recurs else ("attn", self_attention)
+            x = self._residual(x, *own)
             if self.cross:
                 x = self._residual(x, "cross", cross_attention)
-            x = self._residual(x, "mlp", feed_forward)
+            x = x if recurs else self._residual(x, "mlp", feed_forward)
         return x, (kept["own"], kept["context"]) if self.keep else None
 
     def _norm(self, name, x):
@@ -176,6 +189,8 @@ class Stack(nn.Module):
 
     def _bias(self, sight):
         p, n = self.cfg.positions, self.cfg.attention.heads
+        if self.cfg.block == "lstm":
+            return None
         if p.kind == "alibi":
             return places.alibi_bias(n, sight.q_positions, sight.k_positions)
         if p.kind != "t5":
@@ -208,6 +223,7 @@ class Stack(nn.Module):
         return kind, {
             "cfg": self.cfg,
             "cross": self.cross,
+            "causal": self.causal,
             # GPT-2 shrinks what is added to the residual stream by 1 / sqrt(2 L).
             "residual_scale": (2 * self.depth) ** -0.5,
             "train": self.train,

@@ -41,6 +41,8 @@ RULES = (
     ("positions", None),
     ("types", None),
     ("buckets", None),
+    ("gates", None),
+    ("units", None),
     ("classes", None),
     ("layers", None),
 )
