@@ -125,6 +125,7 @@ def watching(c: ConfigDict) -> None:
     c.eval.limit = 0  # evaluate only so many records; 0 = all
     c.eval.predict = True  # also predict and score, where the task has metrics
     c.eval.xz = False  # plain text: also say what xz needs after the training text
+    c.eval.ngram = 0  # plain text: also a Kneser-Ney model of so many tokens; 0 = off
     c.eval.ema = False  # evaluate the averaged parameters
     c.eval.best = ""  # metric for checkpoint.keep_best and patience; "" = loss
     c.eval.mode = "min"  # min | max: which `best` is better

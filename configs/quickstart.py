@@ -23,7 +23,7 @@ def get_config():
     c.optim.learning_rate = 3e-3
     c.optim.warmup_steps = 50
     c.eval.every, c.eval.limit = 300, 40
-    c.eval.xz = True
+    c.eval.xz, c.eval.ngram = True, 5
     c.log.every = 25
     c.checkpoint.every = 300
     c.decode.max_tokens = 60

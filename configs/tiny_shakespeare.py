@@ -30,7 +30,7 @@ def get_config():
     c.optim.learning_rate, c.optim.warmup_steps = 1e-3, 100
     c.optim.b2, c.optim.weight_decay = 0.99, 0.1
     c.optim.decay_mask = "matrices"
-    c.eval.every, c.eval.batch_size = 0, 64
+    c.eval.every, c.eval.batch_size, c.eval.ngram = 0, 64, 5
     c.log.every = 100
     c.checkpoint.every = 0
     c.decode.max_tokens, c.decode.samples = 64, 1

@@ -21,7 +21,7 @@ def get_config():
     c.data.length = 256
     c.train.steps, c.train.batch_size = 800, 8
     c.optim.learning_rate, c.optim.warmup_steps = 2e-3, 80
-    c.eval.every, c.eval.batch_size = 200, 16
+    c.eval.every, c.eval.batch_size, c.eval.ngram = 200, 16, 5
     c.checkpoint.every = 0
     c.decode.temperature, c.decode.top_p = 0.8, 0.9
     return c

@@ -117,7 +117,7 @@ def build(config: ConfigDict, folder: str | None = None) -> Run:
         decode = decoding.plan_of(config)  # ends where another shot would begin
     decode = dataclasses.replace(decode, stop_ids=decoding.stop_ids(config, tokenizer))
     objective = cells.objective_of(name, config, task, decode, tokenizer)
-    checks.check_objective(config, objective)
+    checks.check_objective(config, name, objective)
     model = presets.model_of(config, cfg, objective, tokenizer)
     model = dataclasses.replace(model, soft=vectors)
     if lora.rank:

@@ -27,7 +27,7 @@ def check_values(config: ConfigDict) -> None:
         "data.length": 4, "data.source_length": 1, "eval.batch_size": 1,
         "log.every": 1, "eval.every": 0, "checkpoint.every": 0, "data.limit": 0,
         "prompt.shots": 0, "prompt.shots_seed": 0, "eval.limit": 0, "decode.samples": 0, "checkpoint.keep_best": 0, "eval.patience": 0, "data.threads": 0,
-        "train.stuck_after": 0, "train.stop_at": 0,
+        "train.stuck_after": 0, "train.stop_at": 0, "eval.ngram": 0,
     }  # fmt: skip
     for key, minimum in least.items():
         section, name = key.split(".")
@@ -87,14 +87,20 @@ def _check_pairs(config: ConfigDict) -> None:
             f"prompt.shots={config.prompt.shots}: an encoder reads one example at a time; "
             "shots are for a decoder or an encoder-decoder"
         )
-    if config.eval.xz and (config.objective or "clm") != "clm":
-        raise ValueError("eval.xz compares plain text (objective clm); set it to False")
     if config.eval.ema and not config.train.ema:
         raise ValueError("eval.ema=True needs averaged parameters: set train.ema")
 
 
-def check_objective(config: ConfigDict, objective) -> None:
-    """Raise ValueError for a loss over the whole batch that would be cut in parts."""
+def check_objective(config: ConfigDict, name: str, objective) -> None:
+    """Raise ValueError for a loss over the whole batch that would be cut in parts, and
+    for yardsticks of plain text beside another objective than clm.
+    """
+    for key, off in (("xz", False), ("ngram", 0)):
+        if config.eval[key] and name != "clm":
+            raise ValueError(
+                f"eval.{key} is for plain text (objective clm), not for objective="
+                f"{name!r}; set it to {off}"
+            )
     if objective.whole_batch and config.train.accumulate != 1:
         raise ValueError(
             f"train.accumulate={config.train.accumulate}: objective="

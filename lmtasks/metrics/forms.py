@@ -154,4 +154,13 @@ FORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 # Forms whose rows are (right, said) names of classes.
 LABELS = ("f1_macro", "f1_micro", "f1_weighted", "mcc")
 # Scores of which less is better.
-LESS = ("loss", "perplexity", "ter", "mse", "mae", "brier", "bits_per_byte")
+LESS = (
+    "loss",
+    "perplexity",
+    "ngram_perplexity",
+    "ter",
+    "mse",
+    "mae",
+    "brier",
+    "bits_per_byte",
+)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 
 from lmtasks import api
 from lmtasks.data import features
@@ -21,6 +22,7 @@ from lmtasks.training import evaluate
 from lmtasks.training import files
 from lmtasks.training import hosts
 from lmtasks.training import samples
+from lmtasks.training import yardsticks
 
 # Of a text that is kept to be looked at, and of a field to group by.
 _SHOWN = 400
@@ -55,6 +57,9 @@ def record(
         signed = {name: generation.signature(name, scored) for name in names}
         row["signatures"] = signed
     each = _of(loaded, evaluator, rows, said)
+    if beside := each.parts.get("ngram_perplexity"):
+        totals = np.sum(beside.rows, axis=0)
+        row["ngram_perplexity"] = float(forms.score(beside.form, totals))
     if hosts.is_chief():
         with open(pathlib.Path(folder) / "eval.jsonl", "a") as out:
             out.write(json.dumps(row) + "\n")
@@ -79,6 +84,9 @@ def _of(loaded, evaluator, rows: evaluate.Split, said: list) -> scores.Scores:
         if said and name == "accuracy":  # as the evaluation names it
             name = "token_accuracy"
         parts.setdefault(name, forms.Sums("ratio", pairs[known].tolist()))
+    if loaded.run.config.eval.ngram:
+        nats = yardsticks.ngram_nats(loaded.run, rows.pieces)
+        parts["ngram_perplexity"] = forms.Sums("perplexity", nats[known].tolist())
     if "perplexity" in loaded.run.objective.report({"loss": (0.0, 1.0)}, every):
         parts["perplexity"] = forms.Sums("perplexity", parts["loss"].rows)
     examples = [

@@ -1,4 +1,4 @@
-"""A list of words, written again: recall against distance."""
+"""Lists of words, written again: recall by distance."""
 
 import dataclasses
 
@@ -10,8 +10,12 @@ TASK = dataclasses.replace(
     seq2seq.TASK,
     source=sources.Source(make=toy_copy.toy_copy),
     samples=(
-        {"source": "copy bee oak :", "target": "bee oak", "words": 2},
-        {"source": "copy fern owl elm :", "target": "fern owl elm", "words": 3},
+        {"source": "copy bee oak cat elm :", "target": "bee oak cat elm", "words": 4},
+        {
+            "source": "copy fern owl elm elm pig :",
+            "target": "fern owl elm elm pig",
+            "words": 5,
+        },
         {"source": "copy rose :", "target": "rose", "words": 1},
     ),
 )

@@ -36,10 +36,12 @@ class Split:
     queries: features.Pieces | None
 
 
-def read_split(run: builder.Run, name: str, *, predict: bool) -> Split:
-    """Return a split of the run's task as rows."""
-    # A mixture limits each of its tasks itself.
-    limit = 0 if run.parts else run.config.eval.limit
+def read_split(
+    run: builder.Run, name: str, *, predict: bool, limit: int | None = None
+) -> Split:
+    """Return a split of the run's task as rows; `limit` None = eval.limit of them."""
+    if limit is None:  # a mixture limits each of its tasks itself
+        limit = 0 if run.parts else run.config.eval.limit
     options = dataclasses.replace(run.data, limit=limit or run.data.limit)
     records = taskdata.records_of(run.task, name, options)
 

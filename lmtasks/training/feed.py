@@ -19,7 +19,6 @@ from lmtasks.data import pack
 from lmtasks.data import pipeline
 from lmtasks.data import sources
 from lmtasks.data import token_files
-from lmtasks.metrics import compression
 from lmtasks.models import flops
 from lmtasks.models import layout
 from lmtasks.training import files
@@ -110,15 +109,6 @@ def _mixed(run: builder.Run):
     ]
     rows = mixture.Joined(found, order.quotas)
     return rows, order, "\n".join([f"train, {c.train.steps} steps:", *said])
-
-
-def xz_line(run: builder.Run, held_out) -> str:
-    """Return what xz needs for the held-out texts after the training texts."""
-    records = taskdata.records_of(run.task, "train", run.data)
-    read_one = run.task.example
-    training = (read_one(records[i]).text for i in range(len(records)))
-    bits = compression.xz_bits_per_byte(training, (e.text for e in held_out))
-    return f"xz primed with the training text: {bits:.4f} bits per byte held out"
 
 
 def has_split(run: builder.Run, name: str) -> bool:

@@ -15,6 +15,7 @@ from lmtasks.training import feed
 from lmtasks.training import hosts
 from lmtasks.training import samples
 from lmtasks.training import workdir
+from lmtasks.training import yardsticks
 
 
 @dataclasses.dataclass
@@ -123,9 +124,7 @@ class Watch:
         if not self.split:
             return ["no validation split: nothing is evaluated"]
         out = [self.split.pieces.summary(self.split.name)]
-        if self.config.eval.xz:
-            out.append(feed.xz_line(self.run, self.split.pieces.examples))
-        return out
+        return out + yardsticks.lines(self.run, self.split.pieces)
 
     def facts(self) -> dict[str, str]:
         """Return what a card says of the evaluations."""
