@@ -116,6 +116,7 @@ CALLS = [
     ("train --config=quickstart", "--workdir"),
     ("train", "--config=FILE.py"),
     ("train --workdir={here}/new", "config.json", "--config=FILE.py"),
+    ("train --config=quickstart --workdir=gs://b/run", "is a URL", "gcsfuse"),
     ("train --config", "--config needs a value"),
     ("train --config=quickstart --config.seed", "--config.seed needs a value"),
     ("train --config=quikstart --workdir={here}/new", "did you mean quickstart"),

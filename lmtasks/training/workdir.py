@@ -7,6 +7,7 @@ import math
 import os
 import pathlib
 import platform
+import re
 import sys
 from importlib import metadata
 
@@ -31,6 +32,11 @@ PACKAGES = (
 
 def open_new(folder: str) -> pathlib.Path:
     """Return the folder, made and proven writable, or raise ValueError."""
+    if re.match(r"[a-z][a-z0-9+.-]*://", folder):
+        raise ValueError(
+            f"--workdir={folder} is a URL, and a work directory is a folder of a disk; "
+            "mount the bucket (gcsfuse for gs://) and give the folder it is mounted at"
+        )
     path = pathlib.Path(folder).absolute()
     try:
         path.mkdir(parents=True, exist_ok=True)
