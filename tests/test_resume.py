@@ -390,6 +390,14 @@ def seen(work):
     return max(found)
 
 
+def pending(work):
+    """Return the saves that are being written, or that a kill left; not what `_prune`
+    takes away, N.old.tmp.
+    """
+    found = (work / "checkpoints").glob("*.tmp")
+    return [path for path in found if path.stem.isdigit()]
+
+
 def kill_when(argv, there):
     """Start a run and kill it the moment `there()` holds; return whether it lived."""
     process = runs.start(*argv)
@@ -410,8 +418,7 @@ def test_killed_in_training_and_in_a_save_it_ends_with_the_same_state(
     process_whole, arguments, tmp_path
 ):
     work = tmp_path / "work"
-    saving = lambda: list((work / "checkpoints").glob("*.tmp"))
-    assert kill_when(arguments(work), saving)
+    assert kill_when(arguments(work), lambda: pending(work))
     assert kill_when(arguments(work), lambda: seen(work) >= 7)
     complete, before = runs.steps(work), seen(work)
     said = runs.ended(runs.start(*arguments(work)))
@@ -465,20 +472,19 @@ def test_killed_at_20_moments_of_the_whole_run_nothing_is_lost(
     for i in range(20):
         work = tmp_path / str(i)
         argv = arguments(work, checkpoint__every=1 if i % 2 else 3)
-        pending = lambda work=work: list((work / "checkpoints").glob("*.tmp"))
         if i % 2:
             # The moment is drawn in saves: the n-th new one, and a little later.
             number, begun = draw.randrange(1, 12), set()
 
-            def there(pending=pending, begun=begun, number=number):
-                begun.update(path.name for path in pending())
+            def there(work=work, begun=begun, number=number):
+                begun.update(path.name for path in pending(work))
                 return len(begun) >= number
 
             kill_when(argv, there)
         else:
             end = time.monotonic() + draw.uniform(0.0, seconds)
             kill_when(argv, lambda end=end: time.monotonic() >= end)
-        torn = bool(pending())
+        torn = bool(pending(work))
         in_save += torn
         complete, before = runs.steps(work), seen(work)
         said = runs.ended(runs.start(*argv))
@@ -488,7 +494,7 @@ def test_killed_at_20_moments_of_the_whole_run_nothing_is_lost(
         print(f"kill {i}: in a save {torn}, seen {before}, saved {complete[-1:]}")
         assert runs.sha(work) == runs.sha(reference)
         assert runs.numbers(work) == runs.numbers(reference)
-        assert not pending()
+        assert not list((work / "checkpoints").glob("*.tmp"))
         shutil.rmtree(work)
     record_property("kills in a save", in_save)
     assert in_save >= 5
