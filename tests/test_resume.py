@@ -1,6 +1,8 @@
 """Stopping and going on: the same bits as a run that was never stopped."""
 
+import contextlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -11,9 +13,11 @@ import numpy as np
 import pytest
 import runs
 
+from lmtasks import schema
 from lmtasks.data import pipeline
 from lmtasks.training import evaluate
 from lmtasks.training import loop
+from lmtasks.training import report
 from lmtasks.training import samples
 
 # 8 devices as 4 x 2, dropout, two micro-batches, packing, averaged parameters, more
@@ -457,6 +461,42 @@ def test_sigint_before_training_begins_is_one_line_and_no_traceback(
     said = runs.ended(process)
     assert "Traceback" not in said.err, said.err
     assert said.code in (0, 130), said
+
+
+@pytest.mark.process
+def test_sigterm_before_the_run_is_built_exits_0_and_says_that_it_is_to_go_on(
+    data, arguments, tmp_path
+):
+    """The training file is a pipe: building the run waits for what it holds."""
+    pipe, work = tmp_path / "train.csv", tmp_path / "work"
+    os.mkfifo(pipe)
+    process = runs.start(*arguments(work, data__files__train=pipe))
+    opened = []
+
+    def reads():
+        with contextlib.suppress(OSError):  # while nobody reads
+            opened.append(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        return opened
+
+    assert runs.until(process, reads)
+    process.send_signal(signal.SIGTERM)
+    said = runs.ended(process)
+    os.close(opened[0])
+    assert (said.code, said.err) == (0, "")
+    assert "preempted: nothing was to save yet; run again" in said.out
+    assert "| stopped | preempted |" in (work / "README.md").read_text()
+    assert "lmtasks" in (work / "README.md").read_text()
+    assert not runs.steps(work)
+
+
+def test_a_stop_before_a_run_goes_on_is_marked_in_its_card(tmp_path):
+    config = schema.load("quickstart")
+    report.mark_preempted(tmp_path, config)
+    card = tmp_path / "README.md"
+    assert "| steps | 0 |\n| stopped | preempted |" in card.read_text()
+    report.write_card(tmp_path, config, {"stopped": "at the last step", "loss": 2})
+    report.mark_preempted(tmp_path, config)
+    assert "| stopped | preempted |\n| loss | 2 |" in card.read_text()
 
 
 @pytest.mark.slow

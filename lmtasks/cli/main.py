@@ -55,10 +55,18 @@ def _leave(*_) -> None:
     os._exit(130)
 
 
+def _stop(*_) -> None:
+    """End a training that has not begun: to be preempted is no failure."""
+    print("preempted: nothing was to save yet; run again to go on", flush=True)
+    os._exit(0)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb; a user's error is one line and exit code 2."""
     if argv is None:  # a process of its own
         signal.signal(signal.SIGINT, _leave)
+        if sys.argv[1:2] == ["train"]:
+            signal.signal(signal.SIGTERM, _stop)
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("--help", "-h", "help"):
         print(usage())

@@ -78,7 +78,8 @@ def _train(config: ConfigDict, folder: str, path: pathlib.Path, profile) -> Outc
     workdir.check_tokenizer(path, config)
     runtime.enable_compile_cache()
     runtime.keep_memory()
-    run = masked.with_generator(builder.build(config, folder))
+    with runtime.leaving(lambda: report.mark_preempted(path, config)):
+        run = masked.with_generator(builder.build(config, folder))
     mesh = parallel.make_mesh(run.parallel)
     run, kernel = begin.on_devices(run, mesh)
     parallel.check_batch(mesh, run.config.train.batch_size, run.config.train.accumulate)
@@ -186,7 +187,7 @@ class Trainer:
             return
         facts = {"steps": step, "stopped": stopped or "at the last step"}
         facts |= {"training data": self.feed.summary} | self.watch.facts()
-        report.write_card(self.path, self.run, facts)
+        report.write_card(self.path, self.config, facts)
 
     def _steps(self, state, first: int):
         """Return (state, why it stopped) after the steps from `first` on."""

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import shutil
+import sys
 from collections.abc import Callable
 from collections.abc import Sequence
 
+from ml_collections import ConfigDict
+
 from lmtasks import builder
 from lmtasks.training import files
+from lmtasks.training import restore
 from lmtasks.training import samples
 from lmtasks.training import track
 from lmtasks.training import workdir
+
+_PREEMPTED = "| stopped | preempted |"
 
 
 def announce(
@@ -69,9 +76,24 @@ def cut(path: pathlib.Path, step: int, split: str) -> None:
         files.write_text(file, text)
 
 
-def write_card(path: pathlib.Path, run: builder.Run, facts: dict) -> None:
+def mark_preempted(path: pathlib.Path, config: ConfigDict) -> None:
+    """Say in the card that the run is to go on, of one that was stopped before it began:
+    what starts it again reads that there.
+    """
+    card = path / "README.md"
+    if card.exists():
+        text = re.sub(r"(?m)^\| stopped \| .*", _PREEMPTED, card.read_text())
+        files.write_text(card, text)
+        return
+    saved = max(restore.steps(path / "checkpoints"), default=0)
+    write_card(path, config, {"steps": saved, "stopped": "preempted"})
+
+
+def write_card(path: pathlib.Path, c: ConfigDict, facts: dict) -> None:
     """Write README.md, the run's card: what it is, its numbers, how to repeat it."""
-    c = run.config
+    first, command = path / "command.txt", " ".join(sys.argv)
+    if first.exists():
+        command = first.read_text().strip().splitlines()[0]
     lines = [
         f"# {c.task} with {c.objective} on {c.architecture}",
         "",
@@ -81,7 +103,7 @@ def write_card(path: pathlib.Path, run: builder.Run, facts: dict) -> None:
         "",
         "Repeat it:",
         "",
-        "    " + (path / "command.txt").read_text().strip().splitlines()[0],
+        f"    {command}",
         "",
         "`config.json` holds every key, `metrics.jsonl` every number, `params.txt`",
         "the parameters, `env.json` the versions and devices.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -42,6 +43,31 @@ def keep_memory() -> None:
     # malloc.h: M_TRIM_THRESHOLD off, M_TOP_PAD for the heaps of threads, M_MMAP_MAX.
     for option, value in ((-1, -1), (-2, 1 << 26), (-4, 0)):
         mallopt(option, value)
+
+
+@contextlib.contextmanager
+def leaving(mark: typing.Callable[[], None]) -> typing.Iterator[None]:
+    """Call `mark` first where SIGTERM ends the command, as nothing is to be saved yet.
+
+    Building may take minutes, longer than a machine that goes away waits: the command
+    (`cli.main`) ends at once. Among many processes SIGTERM is that of jax's runtime,
+    and all stop behind their first step.
+    """
+    old = signal.getsignal(signal.SIGTERM)
+    alone = threading.current_thread() is threading.main_thread()
+    if not callable(old) or not alone or jax.process_count() > 1:
+        yield
+        return
+
+    def marked(number, frame):
+        mark()
+        old(number, frame)
+
+    signal.signal(signal.SIGTERM, marked)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 class Interrupts:
