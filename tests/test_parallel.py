@@ -21,6 +21,7 @@ from lmtasks.training import masks
 from lmtasks.training import optim
 from lmtasks.training import parallel
 from lmtasks.training import step as steps
+from lmtasks.training import workdir
 
 ARCHITECTURES = ("encoder", "decoder", "encoder_decoder")
 
@@ -149,6 +150,14 @@ def test_tensor_parallelism_cuts_heads_hidden_widths_and_vocabulary():
     assert layer["mlp"]["up"].spec == PartitionSpec("fsdp", "tensor")
     assert layer["mlp"]["down"].spec == PartitionSpec("tensor", "fsdp")
     assert s["top"]["table"].spec == PartitionSpec("tensor", "fsdp")
+
+
+def test_what_a_mesh_axis_does_not_divide_is_said():
+    one = tiny.model(vocab=50, attention={"kv_heads": 2})  # keys and values, 2 layers
+    heads, vocab = workdir.undivided(one, _mesh(data=2, tensor=4))
+    assert heads.startswith("parallel.tensor=4 does not divide kv_heads=2: 4 parameter")
+    assert vocab.startswith("parallel.tensor=4 does not divide vocab=50: 1 parameter")
+    assert workdir.undivided(tiny.model(vocab=52), _mesh(fsdp=2, tensor=4)) == []
 
 
 def _placed(one, tx, mesh, frozen=None):

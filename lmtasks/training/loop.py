@@ -180,7 +180,8 @@ class Trainer:
         trained = begin.summary(self.recipe, self.store.like())
         mfu = chips.convention(self.peak, self.run.model.cfg.dtype)
         first = filter(None, [self.feed.summary, trained, self.kernel, mfu])
-        return [*first, *self.watch.lines()]
+        whole = workdir.undivided(self.run.model, self.mesh, self.run.lora)
+        return [*first, *whole, *self.watch.lines()]
 
     def _write_card(self, step: int, stopped: str):
         if not hosts.is_chief():

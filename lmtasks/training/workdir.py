@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import math
 import os
@@ -116,6 +117,24 @@ def like_params(model: models.Model, mesh, lora: loras.Lora = loras.NONE) -> Par
         shapes,
         shardings,
     )
+
+
+def undivided(model: models.Model, mesh, lora: loras.Lora = loras.NONE) -> list[str]:
+    """Return a line for each logical axis that a mesh axis meant for it does not divide,
+    and which every device therefore holds whole.
+    """
+    found = collections.Counter()
+    shapes, logical = loras.like(model, lora)
+    for x, names in zip(jax.tree.leaves(shapes), jax.tree.leaves(logical), strict=True):
+        for name, size in set(zip(names, x.shape, strict=False)):
+            axis = parallel.mesh_axes(name)
+            if axis and size % mesh.shape[axis]:
+                found[name, size, axis] += 1
+    return [
+        f"parallel.{axis}={mesh.shape[axis]} does not divide {name}={size}: {count} "
+        "parameter(s) stay whole along it on every device"
+        for (name, size, axis), count in sorted(found.items())
+    ]
 
 
 def newest(folder: str) -> int:
