@@ -11,8 +11,10 @@ import types
 import jax
 import numpy as np
 import pytest
+import tiny
 
 from lmtasks import schema
+from lmtasks.data import pack
 from lmtasks.rehearsal import collectives
 from lmtasks.rehearsal import programs
 from lmtasks.rehearsal import report
@@ -174,10 +176,41 @@ def _row(**changes):
     ],
 )
 def test_the_knob_named_is_that_of_what_is_short(changes, remat, said):
-    cfg = types.SimpleNamespace(remat=remat)
-    run = types.SimpleNamespace(model=types.SimpleNamespace(cfg=cfg))
-    got = report.advice(_row(**changes), run)
+    got = report.advice(_row(**changes), _remat(remat))
     assert said in got and bool(got) == bool(said)
+
+
+def _remat(remat, kernel="xla"):
+    attention = types.SimpleNamespace(implementation=kernel)
+    cfg = types.SimpleNamespace(remat=remat, attention=attention)
+    return types.SimpleNamespace(model=types.SimpleNamespace(cfg=cfg))
+
+
+def test_parts_of_the_length_are_not_named_where_they_would_turn_splash_off():
+    row = _row(fits=False, used=20.0)
+    assert "parallel.sequence" in report.advice(row, _remat("full"))
+    assert report.advice(row, _remat("full", "splash")).endswith("batch_size")
+
+
+@pytest.mark.parametrize(
+    ("kind", "faster"),
+    [("TPU v5 lite", 2), ("TPU v5", 2), ("TPU v6 lite", 2), ("TPU v4", 1)],
+)
+def test_products_of_integers_count_at_the_peak_of_integers(kind, faster):
+    one = tiny.model(dtype="bfloat16", matmul="int8", layers=3)
+    run = types.SimpleNamespace(model=one)
+    read = types.SimpleNamespace(train=types.SimpleNamespace(shape=pack.Shape((64,))))
+    device = types.SimpleNamespace(device_kind=kind)
+    mesh = types.SimpleNamespace(devices=np.array([device] * 4), size=4)
+    peak = 4 * chips.peak_flops(device, "bfloat16")
+    by_weights = 3 * (4 * 32 * 32 + 2 * 32 * 48)  # multiply-adds of a token
+    others = 3 * 2 * 64 * 32 + 32 * tiny.VOCAB  # scores, values and the vocabulary
+    seconds = (by_weights / faster + others) / (by_weights + others)
+    got = report._peak("train", run, mesh, read)
+    assert got == pytest.approx(peak / seconds)
+    assert report._peak("decode", run, mesh, read) == peak
+    run.model = tiny.replace(one, matmul="")
+    assert report._peak("train", run, mesh, read) == peak
 
 
 def test_the_compilers_need_is_read_from_its_words():
@@ -190,45 +223,54 @@ def test_the_compilers_need_is_read_from_its_words():
 
 def _faked(run, read, where, devices, steps):
     """A device that fits 4 rows without recomputation, 8 with; less time with tensor."""
-    assert (where, devices, steps) == ("v5e:2x2", [None] * 4, ("train",))
-    rows, tensor = run.config.train.batch_size, run.parallel.tensor
-    assert run.parallel.sizes(4) == (1, 1, 4 // tensor, 1, tensor)
+    slices, rows = topology.parse(where)[2], run.config.train.batch_size
+    assert (devices, steps) == ([None] * 4 * slices, ("train",))
+    sequence, tensor = run.parallel.sequence, run.parallel.tensor
+    fsdp = 4 // sequence // tensor
+    assert run.parallel.sizes(len(devices)) == (slices, 1, fsdp, sequence, tensor)
     assert run.model.cfg.remat == run.config.model.remat
     row = _row(rows=rows, bound=rows / tensor, used=None)
     fits = rows <= (8 if run.model.cfg.remat == "full" else 4)
     return {"rows": [dataclasses.asdict(row) | {"fits": fits}]}
 
 
-def _searched(monkeypatch, rows, devices=4):
+def _searched(monkeypatch, rows, devices=4, where="v5e:2x2"):
     """Return what a search finds on four such devices, and what it told on the way."""
     monkeypatch.setattr(report, "of_run", _faked)
     monkeypatch.setattr(topology, "devices_of", lambda where: [None] * devices)
     config = schema.load("quickstart")
     config.train.batch_size = rows
     told = []
-    return search.search(config, "v5e:2x2", told.append), told
+    return search.search(config, where, told.append), told
 
 
 def test_a_search_climbs_until_it_does_not_fit_and_ranks_what_does(monkeypatch):
     found, told = _searched(monkeypatch, 4)
-    tried = [(x["keys"]["parallel.tensor"], x["keys"]["model.remat"], x["row"]["rows"])
-             for x in found]  # fmt: skip
+    names = ("parallel.sequence", "parallel.tensor", "model.remat")
+    tried = [(*map(x["keys"].get, names), x["row"]["rows"]) for x in found]
     assert sorted(tried) == sorted(
-        (tensor, remat, rows)
-        for tensor in (1, 2, 4)
+        (*parts, remat, rows)
+        for parts in ((1, 1), (1, 2), (1, 4), (2, 1), (2, 2))
         for remat in ("full", "dots", "")
         for rows in ((4, 8, 16) if remat == "full" else (4, 8))
     )
-    costs = [tensor for tensor, _, _ in tried[:12]]
+    costs = [tensor for _, tensor, _, _ in tried[:20]]
     assert costs == sorted(costs, reverse=True) and costs[:4] == [4] * 4
-    assert [x["row"]["fits"] for x in found] == [True] * 12 + [False] * 9
+    assert [x["row"]["fits"] for x in found] == [True] * 20 + [False] * 15
     lines = [search.line(one) for one in told]
-    assert len(lines) == 21 and sum("does not fit" in text for text in lines) == 9
-    assert "fsdp=1    tensor=4  remat=full  rows=8" in "".join(lines)
+    assert len(lines) == 35 and sum("does not fit" in text for text in lines) == 15
+    assert "fsdp=1    sequence=1  tensor=4  remat=full  rows=8" in "".join(lines)
+
+
+def test_a_search_over_slices_makes_each_a_replica(monkeypatch):
+    found, _ = _searched(monkeypatch, 8, devices=8, where="v5e:2x2*2")
+    assert {x["keys"]["parallel.replica"] for x in found} == {2}
+    assert {x["keys"]["parallel.fsdp"] for x in found} == {1, 2, 4}
 
 
 def test_a_search_without_rows_for_all_devices_says_so(monkeypatch):
     monkeypatch.setattr(search, "TENSOR", (1,))
+    monkeypatch.setattr(search, "SEQUENCE", (1,))
     with pytest.raises(ValueError, match="over 8 devices and train.accumulate=1"):
         _searched(monkeypatch, 1, devices=8)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 from ml_collections import ConfigDict
 
@@ -34,7 +35,8 @@ class Row:
         exchanges: of each kind, see collectives.
         compute, memory, links: the least seconds of a step by products, by reading what
             is kept (training also writes it), and by sending; None = unknown.
-        bound: seconds, the largest of those. mfu: the share of the peak it allows.
+        bound: seconds, the largest of those. mfu: the share of the peak it allows; see
+            `_peak`.
         advice: what to turn. compile_seconds: lowering and compiling.
         problem: the compiler's words where it does not fit.
     """
@@ -113,9 +115,9 @@ def _row(step: str, run: builder.Run, mesh, read: feed.Feed, chip: str) -> Row:
     links = chips.LINKS.get(chip)
     limit = links.memory if links else 0.0
     fits = not made.problem and (not limit or made.used <= limit)
-    times = _times(step, made, done, sent, links, mesh, run.model.cfg.dtype)
+    peak = _peak(step, run, mesh, read)
+    times = _times(step, made, done, sent, links, mesh, peak)
     bound = max(times.values()) if fits and times else None
-    peak = _peak(mesh, run.model.cfg.dtype)
     row = Row(
         program=step,
         rows=_rows(step, run, mesh),
@@ -166,13 +168,22 @@ def _flops(step: str, run: builder.Run, mesh, read: feed.Feed) -> tuple[float, f
     return whole, whole * (4 / 3 if run.model.cfg.remat == "full" else 1)
 
 
-def _peak(mesh, dtype) -> float:
-    """Return FLOP/s of all devices together; 0 = unknown."""
-    return (chips.peak_flops(mesh.devices.flat[0], dtype) or 0.0) * mesh.size
+def _peak(step: str, run: builder.Run, mesh, read: feed.Feed) -> float:
+    """Return FLOP/s of all devices together, 0 = unknown: of products of the model's
+    type, and of integers in those that model.matmul="int8" makes.
+    """
+    of = functools.partial(chips.peak_flops, mesh.devices.flat[0])
+    peak, share = of(run.model.cfg.dtype), 0.0
+    if not peak:
+        return 0.0
+    if run.model.cfg.matmul and step != "decode":
+        shape = read.train.shape
+        share = feed.forward_flops(run, shape, projections=True)
+        share /= feed.forward_flops(run, shape)
+    return mesh.size * peak / (1 - share + share * peak / of("int8"))
 
 
-def _times(step, made, done: float, sent: dict, links, mesh, dtype) -> dict[str, float]:
-    peak = _peak(mesh, dtype)
+def _times(step, made, done: float, sent: dict, links, mesh, peak) -> dict[str, float]:
     if links is None or not peak:
         return {}
     return {
@@ -202,9 +213,11 @@ def advice(row: Row, run: builder.Run) -> str:
         if train and not run.model.cfg.remat:
             return "model.remat=full, which recomputes what the backward pass reads"
         if train:
-            return (
-                "more train.accumulate, a smaller train.batch_size, parallel.sequence"
-            )
+            # With the length in parts splash attention cannot run, and the logits that
+            # it leaves out need more than that gives.
+            splash = run.model.cfg.attention.implementation == "splash"
+            fewer = "more train.accumulate, a smaller train.batch_size"
+            return fewer + ("" if splash else ", parallel.sequence")
         return "a smaller eval.batch_size, or more parallel.tensor"
     if row.bound is None:
         return ""

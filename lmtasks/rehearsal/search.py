@@ -19,6 +19,8 @@ from lmtasks.training import parallel
 
 # Parts of heads and widths that are tried.
 TENSOR = (1, 2, 4, 8)
+# Parts of the length that are tried.
+SEQUENCE = (1, 2)
 REMAT = ("full", "dots", "")
 # Batch sizes that are tried, each twice the one before.
 SIZES = 3
@@ -28,7 +30,9 @@ SIZES = 3
 class Setting:
     """What is tried: config keys and their values."""
 
+    replica: int
     fsdp: int
+    sequence: int
     tensor: int
     remat: str
     rows: int
@@ -36,28 +40,33 @@ class Setting:
     def keys(self) -> dict[str, object]:
         """Return the config keys that make it."""
         return {
+            "parallel.replica": self.replica,
             "parallel.data": 1,
             "parallel.fsdp": self.fsdp,
-            "parallel.sequence": 1,
+            "parallel.sequence": self.sequence,
             "parallel.tensor": self.tensor,
             "model.remat": self.remat,
             "train.batch_size": self.rows,
         }
 
 
-def settings(config: ConfigDict, devices: int, heads: int) -> Iterator[list[Setting]]:
+def settings(
+    config: ConfigDict, devices: int, heads: int, slices: int = 1
+) -> Iterator[list[Setting]]:
     """Return ladders of settings that differ only in their rows, fewest first.
 
     Rows are train.batch_size and its doublings, where they divide over the devices.
+    Each of the slices is a replica, unless parallel.replica says more.
     """
-    fewest = config.train.batch_size
-    for tensor, remat in itertools.product(TENSOR, REMAT):
-        if devices % tensor or heads % tensor:
+    fewest, replica = config.train.batch_size, max(config.parallel.replica, slices)
+    for sequence, tensor, remat in itertools.product(SEQUENCE, TENSOR, REMAT):
+        held = replica * sequence * tensor
+        if devices % held or heads % tensor or config.data.length % sequence:
             continue
-        fsdp = devices // tensor
-        ways = fsdp * config.train.accumulate
-        rows = [fewest * 2**i for i in range(SIZES)]
-        yield [Setting(fsdp, tensor, remat, n) for n in rows if n % ways == 0]
+        fsdp = devices // held
+        ways = replica * fsdp * config.train.accumulate
+        rows = [fewest * 2**i for i in range(SIZES) if fewest * 2**i % ways == 0]
+        yield [Setting(replica, fsdp, sequence, tensor, remat, n) for n in rows]
 
 
 def search(
@@ -79,7 +88,8 @@ def search(
     devices = topology.devices_of(where)
     run = builder.build(config)
     read, found = feed.read(run), []
-    for ladder in settings(config, len(devices), run.model.cfg.attention.heads):
+    heads, slices = run.model.cfg.attention.heads, topology.parse(where)[2]
+    for ladder in settings(config, len(devices), heads, slices):
         for setting in ladder:
             made = with_setting(run, setting)
             row = report.of_run(made, read, where, devices, ("train",))["rows"][0]
@@ -119,8 +129,9 @@ def line(one: dict) -> str:
     """Return a setting and what came of it in a line."""
     keys, row = one["keys"], one["row"]
     said = (
-        f"fsdp={keys['parallel.fsdp']:<4} tensor={keys['parallel.tensor']:<2} "
-        f"remat={keys['model.remat'] or 'none':5} rows={row['rows']:<6}"
+        f"fsdp={keys['parallel.fsdp']:<4} sequence={keys['parallel.sequence']:<2} "
+        f"tensor={keys['parallel.tensor']:<2} remat={keys['model.remat'] or 'none':5} "
+        f"rows={row['rows']:<6}"
     )
     used = f"{row['used'] / 2**30:6.2f} GiB" if row["used"] else "    unknown"
     if not row["fits"]:

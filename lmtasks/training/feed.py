@@ -199,19 +199,27 @@ def _shape(run: builder.Run, rows) -> pack.Shape:
 
 
 def _flops_per_slot(run: builder.Run, shape: pack.Shape) -> float:
+    source = shape.source_buckets[-1] if shape.source_buckets else 0
+    return 3 * forward_flops(run, shape) / (shape.buckets[-1] + source)
+
+
+def forward_flops(run: builder.Run, shape: pack.Shape, projections=False) -> float:
+    """Return the FLOPs of a full row, forward; with `projections`, of the products by
+    the layers' weights alone.
+    """
     length = shape.buckets[-1]
     source = shape.source_buckets[-1] if shape.source_buckets else 0
-    forward = flops.forward(
+    seen = not projections
+    return flops.forward(
         run.model.architecture,
         run.model.cfg,
         tokens=length,
-        length=length,
+        length=length * seen,
         sources=source,
-        source_length=source,
-        heads=0 if run.model.head == "none" else shape.gathered or None,
+        source_length=source * seen,
+        heads=0 if projections or run.model.head == "none" else shape.gathered or None,
         classes=run.model.classes,
     )
-    return 3 * forward / (length + source)
 
 
 def take_params(folder: str, params, mesh, note) -> dict:
