@@ -218,7 +218,7 @@ def forward_flops(run: builder.Run, shape: pack.Shape, projections=False) -> flo
         sources=source,
         source_length=source * seen,
         heads=0 if projections or run.model.head == "none" else shape.gathered or None,
-        classes=run.model.classes,
+        classes=2 if run.model.head == "span" else run.model.classes,
     )
 
 
