@@ -172,14 +172,20 @@ def test_processes_write_the_texts_that_one_writes(axes, tmp_path):
     alone(["eval", f"--workdir={one}"], 4)
     (found,), (wanted,) = (runs.rows(work, "eval.jsonl") for work in (many, one))
     found.pop("signatures"), wanted.pop("signatures")
-    assert found == pytest.approx(wanted, rel=1e-5)
+    numbers = {name for name, value in wanted.items() if not isinstance(value, str)}
+    for row in (found, wanted):
+        row["numbers"] = {name: row.pop(name) for name in numbers}
+    assert found.pop("numbers") == pytest.approx(wanted.pop("numbers"), rel=1e-5)
+    assert numbers and found == wanted  # what is left are words
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_ends_the_others_and_all_resume_exactly(
-    whole, arguments, tmp_path
+    victim, whole, arguments, tmp_path
 ):
-    killed_and_resumed(2, arguments, tmp_path / "work", whole)
+    """Process 0 is the one through which the others know of each other."""
+    killed_and_resumed(2, arguments, tmp_path / "work", whole, victim)
 
 
 @pytest.mark.slow
@@ -188,19 +194,21 @@ def test_so_do_four_processes(arguments, tmp_path):
     killed_and_resumed(4, arguments, tmp_path / "work", tmp_path / "whole")
 
 
-def killed_and_resumed(count, arguments, work, whole):
+def killed_and_resumed(count, arguments, work, whole, victim=1):
     """Kill one of so many processes; all end, and all started again end as `whole`."""
     processes = runs.start_hosts(count, *arguments(work))
-    assert runs.until(processes[0], lambda: seen(work) >= 3, 150)
-    killed = children(processes[1])
+    # Process 0 writes the checkpoints, and its last one ends with it.
+    there = lambda: seen(work) >= 3 and runs.steps(work)
+    assert runs.until(processes[0], there, 150)
+    killed = children(processes[victim])
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
     begun = time.monotonic()
     said = all_ended(processes)
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 30
     assert killed and [one.code for one in said] == [1] * count, said[0].err
     for i, one in enumerate(said):
-        word = "was killed" if i == 1 else "another process is gone"
+        word = "was killed" if i == victim else "another process is gone"
         assert word in one.err and "Traceback" not in one.err
     assert runs.steps(work)
     good(runs.start_hosts(count, *arguments(work)))
