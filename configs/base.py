@@ -141,6 +141,7 @@ def watching(c: ConfigDict) -> None:
     c.checkpoint.keep = 2  # newest ones; -1 = all
     c.checkpoint.keep_best = 1  # by eval.best
     c.checkpoint.asynchronous = True  # write while training goes on
+    c.checkpoint.verify = True  # compare checksums before one is read; else sizes alone
 
     c.guard = ConfigDict()
     c.guard.nan = "stop"  # a loss not finite: stop | skip | rollback

@@ -19,6 +19,7 @@ from lmtasks.training import evaluate
 from lmtasks.training import loop
 from lmtasks.training import report
 from lmtasks.training import samples
+from lmtasks.training import workdir
 
 # 8 devices as 4 x 2, dropout, two micro-batches, packing, averaged parameters, more
 # than one epoch; evaluations at 4, 8, 12 and saves at 3, 6, 9, 12.
@@ -309,6 +310,27 @@ def test_a_damaged_newest_checkpoint_is_passed_over_loudly(
     assert "resumed at step 6" in said.out
     assert (work / "checkpoints" / "8.damaged").is_dir()
     same(work, whole)
+
+
+def test_checksums_are_compared_unless_the_config_says_not_to(
+    whole, arguments, tmp_path, capsys
+):
+    work = shutil.copytree(whole, tmp_path / "work")
+    about = work / "checkpoints" / "12" / "meta.json"
+    text = about.read_text()
+    about.write_text(text.replace('"python": "3', '"python": "4'))
+    assert about.read_text() != text
+    run = workdir.load_run(str(work))
+    mesh = loop.parallel.make_mesh(run.parallel)
+    with pytest.raises(
+        ValueError, match="12 of .* is damaged: meta.json does not match"
+    ):
+        workdir.restore_for_use(str(work), run, mesh, 12, "params")
+    runs_on = runs.command(capsys, *arguments(work, checkpoint__verify=False))
+    assert runs_on.code == 0 and "resumed at step 12" in runs_on.out
+    assert "damaged" not in runs_on.err
+    run = workdir.load_run(str(work))  # it is kept in the run's own config
+    assert workdir.restore_for_use(str(work), run, mesh, 12, "params")[1] == 12
 
 
 def test_all_damaged_never_starts_over(whole, arguments, tmp_path, capsys):

@@ -191,8 +191,8 @@ def write_workdir(
 
 def kept(run: builder.Run, path: pathlib.Path, mesh) -> Params:
     """Return the parameters of a work directory that was not trained yet."""
-    like = workdir.like_params(run.model, mesh)
-    return checkpoint.restore_params(path / "checkpoints", like, 0)[0]
+    like, verify = workdir.like_params(run.model, mesh), run.config.checkpoint.verify
+    return checkpoint.restore_params(path / "checkpoints", like, 0, verify=verify)[0]
 
 
 def untrained(path: pathlib.Path) -> bool:

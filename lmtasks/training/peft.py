@@ -45,7 +45,8 @@ def export(
     mesh = parallel.make_mesh(run.parallel)
     like = workdir.like_params(run.model, mesh, run.lora)
     path = pathlib.Path(folder) / "checkpoints"
-    params, _, _ = checkpoint.restore_params(path, like, step)
+    verify = run.config.checkpoint.verify
+    params, _, _ = checkpoint.restore_params(path, like, step, verify=verify)
     plan = exports.plan(run, folder, exports.Options())
     found = tensors(plan, adapters.adapters_of(params))
     with directory.new_directory(to) as partial:

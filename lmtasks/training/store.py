@@ -67,7 +67,8 @@ class Store:
         if imports.untrained(self.path):
             kept = imports.kept(self.run, self.path, self.mesh)
             return begin.fresh_state(*start, kept), 0
-        found = self.checkpoints.restore(like)
+        verify = self.run.config.checkpoint.verify
+        found = self.checkpoints.restore(like, verify=verify)
         if found is None:
             init = self.run.config.init
             if init and hosts.is_chief():

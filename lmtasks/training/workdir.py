@@ -208,9 +208,9 @@ def load_run(folder: str, config: ConfigDict | None = None) -> builder.Run:
 def restore_for_use(folder: str, run: builder.Run, mesh, step: int | None, part: str):
     """Return (parameters, step) of a work directory, verified; adapters are merged."""
     newest(folder)  # says so when there is none
-    like = like_params(run.model, mesh, run.lora)
+    like, verify = like_params(run.model, mesh, run.lora), run.config.checkpoint.verify
     params, _, chosen = checkpoint.restore_params(
-        pathlib.Path(folder) / "checkpoints", like, step, part=part
+        pathlib.Path(folder) / "checkpoints", like, step, part=part, verify=verify
     )
     if not run.lora.rank:
         return params, chosen
