@@ -522,6 +522,7 @@ def test_a_stop_before_a_run_goes_on_is_marked_in_its_card(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # 40 processes
 def test_killed_at_20_moments_of_the_whole_run_nothing_is_lost(
     process_whole, arguments, tmp_path, record_property
 ):
