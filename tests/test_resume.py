@@ -1,7 +1,9 @@
 """Stopping and going on: the same bits as a run that was never stopped."""
 
 import contextlib
+import itertools
 import json
+import math
 import os
 import random
 import shutil
@@ -15,8 +17,11 @@ import runs
 
 from lmtasks import schema
 from lmtasks.data import pipeline
+from lmtasks.training import begin
+from lmtasks.training import checkpoint
 from lmtasks.training import evaluate
 from lmtasks.training import loop
+from lmtasks.training import parallel
 from lmtasks.training import report
 from lmtasks.training import samples
 from lmtasks.training import workdir
@@ -277,6 +282,20 @@ def test_a_row_cut_in_half_is_repaired(whole, arguments, tmp_path, capsys):
     same(work, whole)
 
 
+def test_a_clock_that_goes_back_changes_nothing(
+    whole, arguments, tmp_path, capsys, monkeypatch
+):
+    """An hour back in the middle of a run, and another before it goes on."""
+    work, real = tmp_path / "work", time.time
+    back = itertools.count(0, 60)  # seconds more at each look
+    monkeypatch.setattr(time, "time", lambda: real() - next(back))
+    stopped_at(capsys, arguments(work), loop.runtime.Clock, "count", 5)
+    assert next(back) > 60  # somebody looked
+    back = itertools.count(7200, 60)
+    assert "resumed at step 5" in runs.good(capsys, *arguments(work))
+    same(work, whole)
+
+
 def _flip(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -321,7 +340,7 @@ def test_checksums_are_compared_unless_the_config_says_not_to(
     about.write_text(text.replace('"python": "3', '"python": "4'))
     assert about.read_text() != text
     run = workdir.load_run(str(work))
-    mesh = loop.parallel.make_mesh(run.parallel)
+    mesh = parallel.make_mesh(run.parallel)
     with pytest.raises(
         ValueError, match="12 of .* is damaged: meta.json does not match"
     ):
@@ -388,6 +407,50 @@ def test_a_run_goes_on_over_other_meshes(arguments, tmp_path, capsys):
     ]
     assert len(losses[0]) == 12
     np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory):
+    """(a decoder's run, the folder of a checkpoint saved from 8 parts, that state)."""
+    run = runs.untrained("toy_text", "decoder", parallel__fsdp=8).run
+    mesh, folder = parallel.make_mesh(run.parallel), tmp_path_factory.mktemp("decoder")
+    recipe = begin.recipe_of(run, mesh)
+    rng = np.random.default_rng(0)
+
+    def drawn(x):
+        if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.device_put(jax.random.key(7), x.sharding)
+        values = np.asarray(9 * rng.normal(size=x.shape)).astype(x.dtype)
+        return jax.device_put(values, x.sharding)
+
+    state = jax.tree.map(drawn, begin.like_state(run, recipe, mesh))
+    with checkpoint.Checkpoints(folder) as saved:
+        saved.save(1, state, {})
+    return run, folder, state
+
+
+@pytest.mark.parametrize("architecture", ["encoder", "decoder"])
+@pytest.mark.parametrize("axes", [(1, 2, 2, 2), (1, 1, 1, 1)])
+def test_a_state_comes_back_bit_for_bit_on_other_meshes(
+    axes, architecture, whole, decoder
+):
+    run, folder, state = decoder
+    if architecture == "encoder":
+        run, folder = workdir.load_run(str(whole)), whole / "checkpoints"
+        state, _ = runs.state_of(whole)
+    devices = jax.devices()[: math.prod(axes)]
+    mesh = parallel.make_mesh(parallel.Parallel(*axes), devices)
+    like = begin.like_state(run, begin.recipe_of(run, mesh), mesh)
+    with checkpoint.Checkpoints(folder) as saved:
+        found, _, _ = saved.restore(like)
+    cut = 0
+    for x, y in zip(jax.tree.leaves(found), jax.tree.leaves(state), strict=True):
+        assert x.sharding.device_set == set(devices)
+        cut += not x.sharding.is_fully_replicated
+        if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key):
+            x, y = jax.random.key_data(x), jax.random.key_data(y)
+        np.testing.assert_array_equal(x, y)
+    assert bool(cut) == (len(devices) > 1)
 
 
 # Real processes.
