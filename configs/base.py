@@ -56,6 +56,7 @@ def base() -> ConfigDict:
     c.prompt.text = ""  # how an example reads as text, or a name; "" = the task's
     c.prompt.shots = 0  # solved training examples before it (few-shot)
     c.prompt.shots_seed = 0  # which ones
+    c.prompt.shots_order = 0  # in which order; 0 = as they were drawn
     c.prompt.template = "plain"  # inst chatml llama3 gemma zephyr tokenizer | a file
     c.prompt.label_norm = "sum"  # label words: sum | tokens | bytes | pmi
 

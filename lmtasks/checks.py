@@ -26,7 +26,7 @@ def check_values(config: ConfigDict) -> None:
         "train.steps": 1, "train.batch_size": 1, "train.accumulate": 1,
         "data.length": 4, "data.source_length": 1, "eval.batch_size": 1,
         "log.every": 1, "eval.every": 0, "checkpoint.every": 0, "data.limit": 0,
-        "prompt.shots": 0, "prompt.shots_seed": 0, "eval.limit": 0, "decode.samples": 0, "checkpoint.keep_best": 0, "eval.patience": 0, "data.threads": 0,
+        "prompt.shots": 0, "prompt.shots_seed": 0, "prompt.shots_order": 0, "eval.limit": 0, "decode.samples": 0, "checkpoint.keep_best": 0, "eval.patience": 0, "data.threads": 0,
         "train.stuck_after": 0, "train.stop_at": 0, "eval.ngram": 0,
     }  # fmt: skip
     for key, minimum in least.items():

@@ -26,20 +26,22 @@ from lmtasks.tasks import base as task_base
 BETWEEN = ("\n\n", "\n\n###\n\n")
 
 
-def with_shots(task: task_base.Task, records, count: int, seed: int) -> task_base.Task:
+def with_shots(
+    task: task_base.Task, records, count: int, seed: int, order: int = 0
+) -> task_base.Task:
     """Return the task with `count` solved examples before its prompt, and what stands
     between them as what ends a text.
 
     Args:
         task: with its labels and prompt.
         records: of the training split. count: how many shots. seed: which ones.
+        order: 0 = as they were drawn; another number, another order of the same ones.
 
     Raises:
         ValueError: fewer records have an answer.
     """
-    order = np.random.default_rng(seed).permutation(len(records))
     said: list[str] = []
-    for i in order:
+    for i in np.random.default_rng(seed).permutation(len(records)):
         if len(said) == count:
             break
         example = features.read_example(records, int(i), task.example)
@@ -50,6 +52,8 @@ def with_shots(task: task_base.Task, records, count: int, seed: int) -> task_bas
             f"prompt.shots={count}: the training split has {len(said)} records with an "
             "answer; lower it"
         )
+    if order:
+        said = [said[i] for i in np.random.default_rng(order).permutation(count)]
     between = BETWEEN[any(BETWEEN[0] in text for text in said)]
     before = between.join([*said, ""]).replace("{", "{{").replace("}", "}}")
     return dataclasses.replace(

@@ -102,14 +102,14 @@ def with_shots(task, config: ConfigDict, options) -> task_base.Task:
     """Return the task with config.prompt.shots solved examples before its prompt; a
     text ends where the model would write the next one.
     """
-    count = config.prompt.shots
+    count, order = config.prompt.shots, config.prompt.shots_order
     if not task.prompt:
         raise ValueError(
             f"prompt.shots={count} does nothing for task={config.task!r}, whose records "
             "hold whole prompts; set it to 0"
         )
     records = records_of(task, "train", options)
-    found = shots.with_shots(task, records, count, config.prompt.shots_seed)
+    found = shots.with_shots(task, records, count, config.prompt.shots_seed, order)
     if not config.decode.stop:
         config.decode.stop = found.decode["stop"]
     return found

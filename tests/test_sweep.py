@@ -8,6 +8,7 @@ import time
 import pytest
 import runs
 
+from lmtasks.studies import commands
 from lmtasks.studies import launcher
 from lmtasks.studies import runner
 from lmtasks.studies import variants
@@ -79,7 +80,7 @@ def test_content_is_the_config_but_for_where_to_stop(tmp_path):
     assert again[0].content == found[0].content
     other = variants.runs_of(variants.load(str(study(tmp_path, train__steps=9))))
     assert other[0].content != found[0].content
-    command = variants.command(found[1], "out")
+    command = commands.command(found[1], "out")
     assert "--config.seed=1" in command and "--config.model.norm.at=pre" in command
 
 

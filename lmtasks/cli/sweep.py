@@ -56,6 +56,7 @@ def main(argv: list[str]) -> int:
         os.sched_setaffinity(0, map(int, fv.cores))
     if fv.jobs < 1:
         raise ValueError(f"--jobs={fv.jobs} must be at least 1")
+    from lmtasks.studies import commands
     from lmtasks.studies import variants
 
     sweep = variants.load(files[0])
@@ -68,7 +69,7 @@ def main(argv: list[str]) -> int:
     if fv.dry_run:
         for run in runs:
             folder = str(pathlib.Path(root) / run.name)
-            print(shlex.join(variants.command(run, folder)))
+            print(shlex.join(commands.command(run, folder)))
         return 0
     if fv.slurm:
         print(_slurm(files[0], root, len(runs), fv), end="")

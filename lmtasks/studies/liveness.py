@@ -34,7 +34,7 @@ _ELSEWHERE = (
     "decode", "guard", "parallel", "tokenizer", "augment.model", "data.dir",
     "data.files", "data.format", "data.fields", "data.labels", "data.threads",
     "data.on_error", "data.on_long", "train.stop_at", "train.stuck_after", "train.steps",
-    "prompt.shots_seed", "model.preset", "model.attention.implementation",
+    "prompt.shots_seed", "prompt.shots_order", "model.preset", "model.attention.implementation",
 )  # fmt: skip
 _BATCHES = 3
 

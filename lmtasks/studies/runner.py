@@ -12,6 +12,7 @@ import hashlib
 import json
 import pathlib
 
+from lmtasks.studies import commands
 from lmtasks.studies import variants
 from lmtasks.training import files
 from lmtasks.training import locks
@@ -105,7 +106,7 @@ def plan(run: variants.Run) -> dict:
         "variant": run.variant,
         "seed": run.seed,
         "config": config,
-        "command": variants.shell(run, f"runs/{run.name}"),
+        "command": commands.shell(run, f"runs/{run.name}"),
     }
 
 

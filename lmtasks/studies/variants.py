@@ -23,7 +23,6 @@ import math
 import os
 import pathlib
 import re
-import shlex
 import typing
 from collections.abc import Callable
 from collections.abc import Mapping
@@ -74,6 +73,7 @@ class Sweep:
         splits: scored at the end of a run, for `compare` and `report`.
         step: which saved step is scored: "newest" | "best".
         halving: None = every run is trained to its end.
+        trained: False = nothing is trained, config.init is imported and scored.
     """
 
     config: str
@@ -83,6 +83,7 @@ class Sweep:
     splits: Sequence[str] = ("validation",)
     step: str = "newest"
     halving: Halving | None = None
+    trained: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Run:
         spec: of the config. overrides: ((key, text), ...) over it, the seed included.
         written: the same as the sweep has them, with the names of the environment.
         config: the whole. content: changes with anything in it.
+        trained: as of the sweep.
     """
 
     index: int
@@ -104,6 +106,7 @@ class Run:
     written: tuple[tuple[str, str], ...]
     config: ConfigDict = dataclasses.field(repr=False)
     content: str = ""
+    trained: bool = True
 
     @property
     def name(self) -> str:
@@ -255,8 +258,13 @@ def runs_of(sweep: Sweep) -> list[Run]:
                 )
             seen[content] = variant
             keys = (tuple(texts.items()), tuple(written.items()))
+            if not sweep.trained and not config.init:
+                raise ValueError(
+                    f"variant {variant}: a sweep with trained=False scores what config.init "
+                    "names; set init"
+                )
             run = Run(len(found), variant, seed, spec, *keys, config, content)
-            found.append(run)
+            found.append(dataclasses.replace(run, trained=sweep.trained))
     return found
 
 
@@ -278,16 +286,3 @@ def content_of(config: ConfigDict) -> str:
     }
     text = json.dumps(plain, sort_keys=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def command(run: Run, folder: str) -> list[str]:
-    """Return the command that makes the same run by itself."""
-    keys = [f"--config.{key}={text}" for key, text in run.overrides]
-    return ["lmtasks", "train", f"--config={run.spec}", f"--workdir={folder}", *keys]
-
-
-def shell(run: Run, folder: str) -> str:
-    """Return that command as a shell reads it, $NAME for what is the environment's."""
-    keys = [f"--config.{key}={text}" for key, text in run.written]
-    words = ["lmtasks", "train", f"--config={run.spec}", f"--workdir={folder}", *keys]
-    return " ".join(f'"{word}"' if "$" in word else shlex.quote(word) for word in words)

@@ -7,10 +7,12 @@ import sys
 import time
 
 from lmtasks import api
+from lmtasks.studies import commands
 from lmtasks.studies import recording
 from lmtasks.studies import runner
 from lmtasks.studies import variants
 from lmtasks.training import files
+from lmtasks.training import imports
 from lmtasks.training import locks
 from lmtasks.training import loop
 from lmtasks.training import restore
@@ -34,19 +36,15 @@ def work(
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / runner.PLAN, runner.plan(run))
     begun = time.perf_counter()
-    with run.config.unlocked():
-        run.config.train.stop_at = until
-    # What the run notes as its command is the one that makes it without the sweep.
-    sys.argv[:] = variants.command(run, str(folder))
-    ended = loop.train(run.config, str(folder))
+    whole = _make(run, folder, until)
     spent = (runner.read(folder / "spent.json") or {"seconds": 0.0})["seconds"]
-    if ended.stopped != "preempted":
+    if whole:
         for split in sweep.splits:
             loaded = api.load(str(folder), _step(folder, sweep.step))
             recording.record(str(folder), loaded, split)
     spent += time.perf_counter() - begun
     files.write_json(folder / "spent.json", {"seconds": spent})
-    if ended.stopped == "preempted":
+    if not whole:
         return 0
     row = {
         "content": run.content,
@@ -55,6 +53,19 @@ def work(
     }
     files.write_json(folder / runner.DONE, row)
     return 0
+
+
+def _make(run: variants.Run, folder: pathlib.Path, until: int) -> bool:
+    """Train a run, or import what it only scores; return False if it was stopped."""
+    # What the run notes as its command is the one that makes it without the sweep.
+    sys.argv[:] = commands.command(run, str(folder))
+    with run.config.unlocked():
+        run.config.train.stop_at = until
+    if run.trained:
+        return loop.train(run.config, str(folder)).stopped != "preempted"
+    if not restore.steps(folder / "checkpoints"):
+        imports.make(run.config, folder, print)
+    return True
 
 
 def _step(folder: pathlib.Path, name: str) -> int | None:

@@ -68,6 +68,15 @@ def versions() -> dict[str, str]:
     return found
 
 
+def cores() -> int | None:
+    """Return how many cores this process may use: XLA on CPU adds up in other orders on
+    another number, and a launcher that shares them out gives each run a part.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
 def write_environment(path: pathlib.Path) -> None:
     """Write env.json (versions, devices) and append the command to command.txt."""
     devices = [f"{d.platform}:{d.device_kind}" for d in jax.devices()]
@@ -76,7 +85,7 @@ def write_environment(path: pathlib.Path) -> None:
         "devices": devices,
         "processes": jax.process_count(),
         "machine": platform.machine(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
     }
     files.write_text(path / "env.json", json.dumps(env, indent=1) + "\n")
     with open(path / "command.txt", "a") as out:
