@@ -10,15 +10,28 @@ import runs
 from lmtasks.metrics import forms
 from lmtasks.studies import compare
 from lmtasks.studies import groups
+from lmtasks.studies import remarks
+from lmtasks.studies import runner
 from lmtasks.studies import scores
 
 COUNT = 120
 
 
-def fake(folder, right, *, seed=0, task="sst2", width=16, first=0, split="validation"):
+def fake(
+    folder,
+    right,
+    *,
+    seed=0,
+    task="sst2",
+    width=16,
+    first=0,
+    split="validation",
+    step=100,
+):
     """Write a work directory whose run has these answers right, bool[n]."""
     folder.mkdir(parents=True)
     config = {"seed": seed, "task": task, "model": {"width": width}}
+    config["train"] = {"steps": 100}
     (folder / "config.json").write_text(json.dumps(config))
     label = ["good" if i % 3 else "bad" for i in range(len(right))]
     other = {"good": "bad", "bad": "good"}
@@ -35,7 +48,7 @@ def fake(folder, right, *, seed=0, task="sst2", width=16, first=0, split="valida
         "mcc": forms.Sums("mcc", list(zip(label, said, strict=True))),
         "loss": forms.Sums("ratio", [(1.0 - float(ok), 1.0) for ok in right]),
     }
-    scores.write(str(folder), scores.Scores(task, split, 100, parts, rows))
+    scores.write(str(folder), scores.Scores(task, split, step, parts, rows))
     return str(folder)
 
 
@@ -89,6 +102,33 @@ def test_recipes_that_vary_over_seeds_are_not_called_different(tmp_path):
     assert row.verdict == "these runs differ, the recipes are not shown to"
 
 
+def test_runs_that_were_scored_before_their_end_are_named(tmp_path):
+    folders = [fake(tmp_path / "a", answers(0.5))]
+    folders.append(fake(tmp_path / "b", answers(0.9), width=32, step=60))
+    (tmp_path / "b" / "metrics.jsonl").write_text('{"step": 80, "split": "train"}\n')
+    found = compare.systems(folders, "validation")
+    assert remarks.of(found) == [
+        "b was scored at step 60 (seed 0, trained to 80) of 100",
+        "not all was scored at the same part of its training: 60% to 100% of train.steps",
+    ]
+    assert remarks.of(found[:1]) == []
+
+
+def test_the_verb_says_that_unlike_seeds_are_not_paired(tmp_path, capsys):
+    folders = [fake(tmp_path / f"a-{s}", answers(0.5, s), seed=s) for s in (0, 1, 2)]
+    folders += [
+        fake(tmp_path / f"b-{s}", answers(0.9, s), seed=s, width=32) for s in (0, 1)
+    ]
+    flags = "--resamples=100", f"--json={tmp_path}/out.json"
+    out = runs.good(capsys, "compare", *folders, *flags)
+    assert "B lacks seed 2." in out and "Seeds are not paired between a and b" in out
+    assert len(json.loads((tmp_path / "out.json").read_text())["notes"]) == 2
+    spread = np.std([answers(0.5, s).mean() for s in (0, 1, 2)], ddof=1)
+    assert f"+- {spread:.4f}" in out
+    out = runs.good(capsys, "compare", *folders[:2], *folders[3:], *flags)
+    assert "lacks" not in out and "not paired" not in out
+
+
 def test_groups_are_values_or_quarters(tmp_path):
     one = compare.scores.read(fake(tmp_path / "a", answers(0.5)), "validation")
     assert {k: len(v) for k, v in groups.of(one, "label").items()} == {
@@ -127,6 +167,12 @@ def test_the_verb_says_it_all(tmp_path, capsys):
         (["a", "unscored"], "run lmtasks eval --workdir=unscored --split=validation"),
         (["a", "other"], "scored on different examples.* 0 in common"),
         (["a", "fewer"], "120 of sst2 validation, 60 of sst2 validation, 60 in common"),
+        (
+            ["a", "task"],
+            "on sst2 validation and task on rte validation: scores of diff",
+        ),
+        (["a", "edited"], "is not what lmtasks eval wrote .*edited by hand"),
+        (["a", "config"], "config/config.json is not what the run wrote; put it back"),
         (["a", "a"], "named twice"),
         (["a", "copy"], "the same config with the same seed 0"),
         (["a", "seed1"], "all these runs are seeds of one config"),
@@ -145,10 +191,20 @@ def test_a_users_mistake_is_one_sentence(tmp_path, monkeypatch, capsys, flags, s
     made = {
         "a": {}, "copy": {}, "b": {"width": 32}, "seed1": {"seed": 1},
         "other": {"width": 32, "first": 500, "task": "rte"},
+        "task": {"width": 32, "task": "rte"}, "edited": {"width": 32},
+        "config": {"width": 32},
     }  # fmt: skip
     for name, options in made.items():
         fake(tmp_path / name, answers(0.5), **options)
     fake(tmp_path / "fewer", answers(0.5)[:60], width=32)
+    edited = tmp_path / "edited" / "scores-validation.jsonl"
+    edited.write_text(
+        edited.read_text().replace('"accuracy": [0.0', '"accuracy": [1.0')
+    )
+    done = {"config": runner.mark(tmp_path / "config"), "seconds": 1}
+    (tmp_path / "config" / "done.json").write_text(json.dumps(done))
+    config = tmp_path / "config" / "config.json"
+    config.write_text(config.read_text().replace('"width": 32', '"width": 64'))
     for name in ("unscored", "broken"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text("{}")

@@ -9,6 +9,7 @@ import runs
 import test_compare
 
 from lmtasks.studies import report
+from lmtasks.studies import scores
 
 
 def study(root, *, lacking=()):
@@ -93,8 +94,11 @@ def test_it_is_written_as_its_ending_says(tmp_path, capsys, ending):
 
 def test_texts_in_a_page_are_escaped(tmp_path, capsys):
     root = study(tmp_path / "runs")
-    for file in root.glob("*/scores-validation.jsonl"):
-        file.write_text(file.read_text().replace("film", "<b>film & co"))
+    for folder in root.iterdir():
+        one = scores.read(str(folder), "validation")
+        for example in one.examples:
+            example["text"] = example["text"].replace("film", "<b>film & co")
+        scores.write(str(folder), one)
     runs.good(capsys, "report", str(root), "--html", "--resamples=200")
     text = (root / "report.html").read_text()
     assert "<b>film" not in text and "&lt;b&gt;film &amp; co" in text

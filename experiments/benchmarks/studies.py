@@ -93,6 +93,7 @@ def report(folder: pathlib.Path) -> dict:
             one = root / f"v{variant}-{seed}"
             one.mkdir(parents=True)
             config = {"seed": seed, "task": "sst2", "model": {"width": variant}}
+            config["train"] = {"steps": 2000}
             (one / "config.json").write_text(json.dumps(config))
             (one / "params.txt").write_text("total  1,000\n")
             rows = [

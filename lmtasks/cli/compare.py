@@ -51,6 +51,7 @@ def main(argv: list[str]) -> int:
         raise ValueError(f"--resamples={fv.resamples} must be at least 100")
     from lmtasks.studies import compare
     from lmtasks.studies import groups as grouping
+    from lmtasks.studies import remarks
 
     found = compare.systems(folders, fv.split, apart=fv.apart)
     if len(found) < 2:
@@ -74,10 +75,13 @@ def main(argv: list[str]) -> int:
             for other in found[1:]
         }
     print("\n".join(_said(found, metrics, rows, parts, fv)))
+    notes = remarks.of(found, apart=fv.apart)
+    for note in notes:
+        print(f"{note[0].upper()}{note[1:]}.")
     for name, changes in changed.items():
         print("\n".join(_changed(found[0].name, name, metrics[0], changes, fv.changed)))
     if fv.json:
-        _write(fv.json, found, metrics, [*rows, *parts], changed)
+        _write(fv.json, found, metrics, [*rows, *parts], changed, notes)
     return 0
 
 
@@ -158,7 +162,7 @@ def _changed(a: str, b: str, metric: str, changes, count: int) -> list[str]:
     return lines
 
 
-def _write(file: str, found, metrics, rows, changed) -> None:
+def _write(file: str, found, metrics, rows, changed, notes) -> None:
     """Write all there is as json."""
     out = {
         "systems": [
@@ -171,6 +175,7 @@ def _write(file: str, found, metrics, rows, changed) -> None:
             for system in found
         ],
         "comparisons": [dataclasses.asdict(r) | {"verdict": r.verdict} for r in rows],
+        "notes": notes,
         "changed": {k: [dataclasses.asdict(c) for c in v] for k, v in changed.items()},
     }
     pathlib.Path(file).write_text(json.dumps(out, indent=1, ensure_ascii=False) + "\n")

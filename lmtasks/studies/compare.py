@@ -7,11 +7,13 @@ import dataclasses
 import difflib
 import json
 import os
+import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from lmtasks.metrics import forms
+from lmtasks.studies import runner
 from lmtasks.studies import scores
 from lmtasks.studies import statistics
 from lmtasks.training import files
@@ -52,7 +54,8 @@ def systems(folders: Sequence[str], split: str, *, apart: bool = False) -> list[
         apart: take every run for a system of its own.
 
     Raises:
-        ValueError: a run without scores, or runs that were scored on other examples.
+        ValueError: a run without scores, one that was edited by hand, or runs that
+            were scored on other examples.
     """
     names = dict(zip(folders, track.short_names(folders), strict=True))
     grouped = collections.defaultdict(list)
@@ -62,6 +65,7 @@ def systems(folders: Sequence[str], split: str, *, apart: bool = False) -> list[
             raise ValueError(
                 f"{folder} is not a work directory: there is no config.json"
             )
+        runner.check_config(pathlib.Path(folder))
         seed = config.pop("seed", 0)
         key = folder if apart else json.dumps(config, sort_keys=True)
         grouped[key].append((seed, folder, config))
@@ -107,9 +111,17 @@ def _told_apart(found: list[System], names: dict[str, str]) -> list[System]:
 
 
 def _check_alike(read: Sequence[tuple[str, scores.Scores]]) -> None:
-    """Raise ValueError unless all runs were scored on the same examples."""
+    """Raise ValueError unless all runs were scored on the same examples of a task."""
     first_folder, first = read[0]
     for folder, other in read[1:]:
+        if (other.task, other.split) != (first.task, first.split) and (
+            other.ids == first.ids
+        ):
+            raise ValueError(
+                f"{first_folder} was scored on {first.task} {first.split} and {folder} on "
+                f"{other.task} {other.split}: scores of different tasks cannot be "
+                "compared; name runs of one task and split"
+            )
         if other.ids == first.ids:
             continue
         shared = len({*other.ids} & {*first.ids})

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lmtasks.studies import compare
+from lmtasks.studies import remarks
 from lmtasks.studies import runner
 from lmtasks.studies import scores
 from lmtasks.studies import statistics
@@ -44,7 +45,7 @@ class Study:
         metrics: the scores shown. keys: of the config in which systems differ.
         rows: the comparisons. costs: of every run, by folder.
         curves: rows of metrics.jsonl of every run, by folder.
-        notes: runs that are not finished, seeds that are missing.
+        notes: runs that are not scored, or not at their end; seeds that are missing.
         commands: one a run.
     """
 
@@ -98,7 +99,7 @@ def read(
         )
     systems = compare.systems([str(one) for one in sorted(done, key=_place)], split)
     systems = _first(systems, baseline)
-    notes += _missing_seeds(systems)
+    notes += remarks.of(systems)
     shown = compare.metrics_of(systems, metrics)
     if not metrics:
         shown = [*shown[:1], *(["loss"] if "loss" in shown[1:] else [])]
@@ -131,15 +132,6 @@ def _first(systems: list[compare.System], name: str) -> list[compare.System]:
     if name and name not in names:
         raise ValueError(f"--baseline={name!r} is none of {', '.join(names)}")
     return sorted(systems, key=lambda one: one.name != name) if name else systems
-
-
-def _missing_seeds(systems: list[compare.System]) -> list[str]:
-    every = sorted(set().union(*(one.seeds for one in systems)))
-    return [
-        f"{one.name} lacks seed {', '.join(map(str, left))}"
-        for one in systems
-        if (left := [seed for seed in every if seed not in one.seeds])
-    ]
 
 
 def _keys(systems: list[compare.System]) -> list[str]:

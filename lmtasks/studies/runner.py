@@ -64,7 +64,7 @@ def folders(root: str, runs: list[variants.Run]) -> dict[int, pathlib.Path]:
                 f"{_changes(stored['config'], run)}; choose another --workdir, another "
                 "name, or remove the folder"
             )
-        _check_config(found[run.index])
+        check_config(found[run.index])
     return found
 
 
@@ -76,7 +76,7 @@ def _changes(stored: dict, run: variants.Run) -> str:
     return ", ".join(said[:3]) + (", ..." if len(said) > 3 else "")
 
 
-def _check_config(folder: pathlib.Path) -> None:
+def check_config(folder: pathlib.Path) -> None:
     """Raise ValueError for a finished run whose config is not the one it ran."""
     done = read(folder / DONE)
     if done and mark(folder) != done["config"]:

@@ -1,13 +1,15 @@
 """Scores of every example of an evaluation: scores-SPLIT.jsonl of a work directory.
 
-Its first line says what was scored, {"task", "split", "step", "metrics": {name: form}};
-each further line is an example: {"id", "text", "target", "said", "fields", "sums"}.
-`fields` are what examples can be grouped by, `sums` the numbers of `metrics.sums`.
+Its first line says what was scored, {"task", "split", "step", "metrics": {name: form},
+"digest"}; each further line is an example: {"id", "text", "target", "said", "fields",
+"sums"}. `fields` are what examples can be grouped by, `sums` the numbers of
+`metrics.sums`. The digest is that of all else, so that an edit by hand shows.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import pathlib
 from collections.abc import Sequence
@@ -51,18 +53,26 @@ def write(folder: str, scores: Scores) -> None:
     """Write scores-SPLIT.jsonl whole or not at all."""
     head = {"task": scores.task, "split": scores.split, "step": scores.step}
     head["metrics"] = {name: part.form for name, part in scores.parts.items()}
-    lines = [json.dumps(head)]
+    lines = []
     for i, one in enumerate(scores.examples):
         numbers = {name: part.rows[i] for name, part in scores.parts.items()}
         lines.append(json.dumps(one | {"sums": numbers}, ensure_ascii=False))
-    files.write_text(path_of(folder, scores.split), "\n".join(lines) + "\n")
+    first = json.dumps(head | {"digest": _digest(head, lines)})
+    files.write_text(path_of(folder, scores.split), "\n".join([first, *lines]) + "\n")
+
+
+def _digest(head: dict, lines: Sequence[str]) -> str:
+    """Return digits of the first line, its own digest left out, and the others."""
+    plain = {key: value for key, value in head.items() if key != "digest"}
+    whole = "\n".join([json.dumps(plain), *lines])
+    return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
 def read(folder: str, split: str) -> Scores:
     """Return the scores of a split of a run.
 
     Raises:
-        ValueError: there are none, or the file is not whole.
+        ValueError: there are none, or the file is not whole, or was edited.
     """
     path = path_of(folder, split)
     if not path.exists():
@@ -78,6 +88,8 @@ def read(folder: str, split: str) -> Scores:
         # As one list: half the time of line by line. Texts may hold other line ends.
         lines = path.read_text().rstrip("\n").split("\n")
         head, *rows = json.loads(f"[{','.join(lines)}]")
+        if "digest" in head and head["digest"] != _digest(head, lines[1:]):
+            raise ValueError("it was edited by hand")
         parts = {
             name: forms.Sums(form, [row["sums"][name] for row in rows])
             for name, form in head["metrics"].items()
