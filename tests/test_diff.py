@@ -1,5 +1,6 @@
 """What differs between two runs, and a run's steps again."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ import runs
 
 from lmtasks.studies import diff
 from lmtasks.studies import reproduce
+from lmtasks.tokenizers import base as tokenizers
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +66,77 @@ def test_another_seed_is_the_order_of_data_alone(made):
     assert found.order.same_rows and found.programs is None and not found.parameters
     text = "\n".join(diff.lines(found, "a", "b"))
     assert "the batch of step 1 is the first that differs" in text
+    told = re.search(r"examples a \[(\d+, ){7}\d+\], b \[(\d+, ){7}\d+\]", text)
+    assert told and str(found.order.a[:8]) in told[0]
+
+
+def retrained(made, name, edit):
+    """Return a run of other data: a copy of the folder that `edit` has changed."""
+    from lmtasks.cli import main
+
+    data = made / f"data-{name}"
+    if not data.exists():
+        shutil.copytree(made / "data", data)
+        edit(data)
+        argv = runs.classify(data, made / name, log__every=2)
+        assert main.main([str(a) for a in argv]) == 0
+    return made / name
+
+
+def reword(data):
+    file = data / "train.csv"
+    file.write_text(file.read_text().replace("film", "play"))
+
+
+def test_other_words_are_other_rows_in_the_same_order(made, capsys):
+    other = retrained(made, "reworded", reword)
+    out = runs.command(capsys, "diff", made / "a", other)
+    assert "data: other rows (data, tokens or layout), the same examples" in out.out
+    # Rows alone are a difference.
+    config = json.loads((other / "config.json").read_text())
+    found = diff.diff(str(made / "a"), str(other))
+    assert not found.order.same_rows and found.order.step is None
+    alone = dataclasses.replace(found, config={})
+    assert not alone.same and out.code == 1
+    assert set(found.config) == {"data.dir"} and config["data"]["dir"]
+
+
+def test_data_that_was_edited_between_two_runs_is_not_the_same(made, capsys):
+    """Both name one folder; its texts were others when the first read them."""
+    later = made / "later"
+    shutil.rmtree(later, ignore_errors=True)
+    shutil.copytree(retrained(made, "reworded", reword), later)
+    data = made / "data-later"
+    shutil.rmtree(data, ignore_errors=True)
+    shutil.copytree(made / "data-reworded", data)
+    stored = made / "later" / "config.json"
+    moved = changed(made, "before", data__dir=str(data))
+    for file in (stored, *later.glob("checkpoints/*/meta.json"),
+                 *(made / "before").glob("checkpoints/*/meta.json")):  # fmt: skip
+        text = file.read_text().replace(str(made / "data-reworded"), str(data))
+        file.write_text(text.replace(f'"{made / "data"}"', f'"{data}"'))
+    out = runs.command(capsys, "diff", moved, later)
+    assert out.code == 1 and "config: the same" in out.out
+    assert "data: the same rows" in out.out  # as they are read now
+    assert re.search(
+        r"  before: the data, or its tokenizer, is not that of step 4: fingerprint",
+        out.out,
+    )
+    assert "  later: " not in out.out
+
+
+def test_another_tokenizer_is_other_rows(made):
+    folder = changed(made, "tokens")
+    file = made / "tokens" / "tokenizer" / tokenizers.META
+    about = json.loads(file.read_text())
+    for names in (about["names"], about["roles"]):  # <cls> and <sep> change places
+        cls, sep = (next(n for n in names if k in n) for k in ("cls", "sep"))
+        names[cls], names[sep] = names[sep], names[cls]
+    file.write_text(json.dumps(about))
+    found = diff.diff(str(made / "a"), folder)
+    assert not found.order.same_rows and not found.same
+    [line] = found.since[1].lines()
+    assert line.startswith("the data, or its tokenizer, is not that of step 4")
 
 
 def test_another_machine_is_told(made):
@@ -95,6 +168,25 @@ def test_a_run_that_comes_out_otherwise_says_where_and_what_changed(made, capsys
         r"loss of step 2 was [\d.]+ and is [\d.]+; 0 values are the same", out.out
     )
     assert re.search(r"cores: 9\d+ -> \d+", out.out)
+    rate = r"config.json is not that of step 4: optim.learning_rate [\d.e-]+ -> 0.5"
+    assert re.search(rate, out.out) and "fingerprint" not in out.out
+
+
+def test_a_run_whose_data_was_edited_says_so(made, capsys):
+    folder = retrained(made, "edited", lambda data: None)
+    reword(made / "data-edited")
+    out = runs.command(capsys, "reproduce", folder)
+    assert out.code == 1 and "look at the code" not in out.out
+    assert "the data, or its tokenizer, is not that of step 4: fingerprint" in out.out
+    assert "config.json" not in out.out
+
+
+def test_what_comes_out_otherwise_from_the_same_inputs_is_the_codes(made, capsys):
+    folder = changed(made, "code")
+    file = made / "code" / "metrics.jsonl"
+    file.write_text(re.sub(r'"loss": \d', '"loss": 9', file.read_text()))
+    out = runs.command(capsys, "reproduce", folder)
+    assert out.code == 1 and "are the same: look at the code" in out.out
 
 
 @pytest.mark.parametrize(

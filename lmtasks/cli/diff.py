@@ -14,8 +14,9 @@ lmtasks diff RUN_A RUN_B [--json=FILE]
 
 Builds both runs on this machine and says in what they differ: config (defaults
 resolved), parameters, the order of the data (the first batch that differs, with its
-examples), the program of a step (operations, FLOPs, bytes), and the versions and
-devices they were made with. Exit code 1 where anything differs, 0 where nothing does.
+examples) and whether it was changed since they read it, the program of a step
+(operations, FLOPs, bytes), and the versions and devices they were made with. Exit code
+1 where anything differs, 0 where nothing does.
 
     lmtasks diff runs/pre-0 runs/post-0
 """
@@ -34,7 +35,4 @@ def main(argv: list[str]) -> int:
     print("\n".join(diff.lines(found, *folders)))
     if fv.json:
         pathlib.Path(fv.json).write_text(diff.as_json(found))
-    return int(
-        bool(found.config or found.parameters or found.programs or found.environment)
-        or found.order.step is not None
-    )
+    return int(not found.same)

@@ -12,8 +12,8 @@ lmtasks reproduce RUN [--steps=N]
 
 Trains N steps (those that were logged, 200 at most) from the recorded config, its
 tokenizer, data and seed in a folder of its own, and compares losses and gradient norms
-with metrics.jsonl bit for bit. Exit code 1 where they differ; then it says where first,
-and what has changed since: versions, devices, cores.
+with metrics.jsonl bit for bit. Exit code 1 where they differ; then it says where first.
+What has changed since is said in any case: data, config.json, versions, devices, cores.
 
     lmtasks reproduce runs/sst2 --steps=50
 """
@@ -44,6 +44,11 @@ def main(argv: list[str]) -> int:
         )
     for what, (then, now) in found.changed.items():
         print(f"  {what}: {then} -> {now}")
-    if found.first is not None and not found.changed:
-        print("  versions and devices are the same: look at the data, or at the code")
+    said = found.since.lines() if found.since else []
+    for line in said:
+        print(f"  {line}")
+    if found.first is not None and not (found.changed or said):
+        same = "config, data, versions" if found.since else "versions"
+        look = "the code" if found.since else "the data, or at the code"
+        print(f"  {same} and devices are the same: look at {look}")
     return int(found.first is not None)

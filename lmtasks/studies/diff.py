@@ -12,6 +12,7 @@ import jax
 
 from lmtasks import builder
 from lmtasks import schema
+from lmtasks.studies import since
 from lmtasks.studies import versions
 from lmtasks.training import begin
 from lmtasks.training import feed
@@ -60,6 +61,8 @@ class Diff:
         parameters: {name: (shape of a or None, of b)}.
         order: of the data. programs: of both, None where their texts are the same.
         environment: {what: (of a, of b)}.
+        since: what has changed of each since it ran; None where no checkpoint tells.
+            The rest is of what config.json and the data are now.
     """
 
     config: dict[str, tuple]
@@ -67,6 +70,21 @@ class Diff:
     order: Order
     programs: tuple[Program, Program] | None
     environment: dict[str, tuple]
+    since: tuple[since.Since | None, since.Since | None] = (None, None)
+
+    @property
+    def edited(self) -> bool:
+        """Whether data was changed after one of the two had read it."""
+        known = [one for one in self.since if one]
+        changed = any(one.then != one.now for one in known)
+        return changed and len({one.then for one in known}) > 1
+
+    @property
+    def same(self) -> bool:
+        """Whether nothing differs."""
+        order = self.order.step is None and self.order.same_rows
+        parts = (self.config, self.parameters, self.programs, self.environment)
+        return order and not self.edited and not any(parts)
 
 
 def diff(a: str, b: str) -> Diff:
@@ -90,6 +108,7 @@ def diff(a: str, b: str) -> Diff:
         _order(one.read, other.read),
         programs,
         versions.differences(a, b),
+        tuple(since.read(s.folder, s.read.fingerprint) for s in sides),
     )
 
 
@@ -97,7 +116,7 @@ class _Side:
     """One of the two: its run, built on this machine."""
 
     def __init__(self, folder: str):
-        self.stored = files.read_config(folder)
+        self.folder, self.stored = folder, files.read_config(folder)
         if self.stored is None:
             raise ValueError(
                 f"{folder} is not a work directory: there is no config.json"
@@ -166,6 +185,8 @@ def lines(found: Diff, a: str, b: str) -> list[str]:
     if len(found.parameters) > 12:
         out.append(f"  and {len(found.parameters) - 12} more")
     out += _order_lines(found.order, names)
+    for name, one in zip(names, found.since, strict=True):
+        out += [f"  {name}: {line}" for line in (one.lines() if one else [])]
     return out + _program_lines(found.programs)
 
 

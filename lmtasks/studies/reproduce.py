@@ -11,9 +11,11 @@ import shutil
 import tempfile
 
 from lmtasks import schema
+from lmtasks.studies import since
 from lmtasks.studies import versions
 from lmtasks.training import files
 from lmtasks.training import loop
+from lmtasks.training import restore
 from lmtasks.training import track
 
 # Of training, in the order they are told.
@@ -34,12 +36,14 @@ class Repeat:
         steps: how many were run. compared: values that are the same.
         first: (step, name, then, now) of the first that is not, None of none.
         changed: {what: (then, now)} of versions and devices.
+        since: what has changed of data and config; None where no checkpoint tells.
     """
 
     steps: int
     compared: int
     first: tuple[int, str, float, float] | None
     changed: dict[str, tuple]
+    since: since.Since | None = None
 
 
 def reproduce(folder: str, steps: int = 0) -> Repeat:
@@ -85,6 +89,8 @@ def reproduce(folder: str, steps: int = 0) -> Repeat:
             )
         new = _rows(again / track.NAME)
         changed = versions.differences(folder, str(again))
+        saved = restore.about(again / "checkpoints", ended.step)["meta"]
+        before = since.read(folder, saved["data"])
     compared, first = 0, None
     for step in sorted(step for step in rows if step <= last):
         for name in WATCHED:
@@ -94,7 +100,7 @@ def reproduce(folder: str, steps: int = 0) -> Repeat:
                 compared += 1
             elif first is None:
                 first = (step, name, then, now)
-    return Repeat(last, compared, first, changed)
+    return Repeat(last, compared, first, changed, before)
 
 
 def _rows(file: pathlib.Path) -> dict[int, dict]:
