@@ -18,6 +18,13 @@ TPUS = {
     "v6e": (1, "v2-alpha-tpuv6e"),
 }
 
+# How SLURM warns a job two minutes before its end, so that it saves.
+AGAIN = (
+    "#SBATCH --signal=TERM@120",
+    "#SBATCH --requeue",
+    "#SBATCH --open-mode=append",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -119,6 +126,20 @@ def tpu(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
+def requeued(folder: str) -> list[str]:
+    """Return the lines that put a job whose run was stopped into the queue again.
+
+    Args:
+        folder: the run's, as bash reads it between double quotes.
+    """
+    return [
+        "# A run that was stopped in time says so; it goes on from the queue.",
+        f"if grep -q '| stopped | preempted |' \"{folder}/README.md\"; then",
+        '  scontrol requeue "$SLURM_JOB_ID"',
+        "fi",
+    ]
+
+
 def slurm(plan: Plan) -> str:
     """Return a batch script: a process a GPU, one run, or an array of seeds.
 
@@ -142,18 +163,13 @@ def slurm(plan: Plan) -> str:
         f"#SBATCH --ntasks-per-node={plan.gpus}",
         f"#SBATCH --gpus-per-node={plan.gpus}",
         f"#SBATCH --time={plan.hours}:00:00",
-        "#SBATCH --signal=TERM@120",
-        "#SBATCH --requeue",
-        "#SBATCH --open-mode=append",
+        *AGAIN,
         "#SBATCH --output=%x-%A_%a.log" if more else "#SBATCH --output=%x-%j.log",
         *more,
         "set -euo pipefail",
         f'mkdir -p "{folder}"',
         f"srun --kill-on-bad-exit=1 {train}",
-        "# A run that was stopped in time says so; it goes on from the queue.",
-        f"if grep -q '| stopped | preempted |' \"{folder}/README.md\"; then",
-        '  scontrol requeue "$SLURM_JOB_ID"',
-        "fi",
+        *requeued(folder),
     ]
     return "\n".join(lines) + "\n"
 

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 import runs
+import test_sweep
 
 ROOT = pathlib.Path(__file__).parents[1]
 TPU = ("--on=tpu", "--type=v5litepod-256", "--zone=us-west4-a")
@@ -93,6 +94,23 @@ def test_a_batch_job_stops_in_time_and_is_queued_again(capsys, tmp_path, stand_i
     assert f"--workdir={tmp_path}/runs/seed-1" in calls[0]
     assert "--config.seed=1" in calls[0] and "--hosts=auto" in calls[0]
     assert calls[1] == ["scontrol", "requeue", "77"]
+
+
+def test_a_task_of_a_sweep_is_queued_again_where_it_was_stopped(
+    capsys, tmp_path, stand_in
+):
+    made = test_sweep.study(tmp_path)
+    file = tmp_path / "script.sh"
+    flags = ("--workdir", tmp_path / "my runs", "--slurm", "--gpus=2")
+    file.write_text(runs.good(capsys, "sweep", made, *flags))
+    assert "#SBATCH --signal=TERM@120\n#SBATCH --requeue\n" in file.read_text()
+    env = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_JOB_ID": "78"}
+    [task] = played(file, stand_in, **env)
+    assert task[:3] == ["srun", "lmtasks", "sweep"] and task[-1] == "--only=1"
+    card = tmp_path / "my runs" / "post-0" / "README.md"
+    card.parent.mkdir(parents=True)
+    card.write_text("| stopped | preempted |\n")
+    assert played(file, stand_in, **env)[-1] == ["scontrol", "requeue", "78"]
 
 
 def test_slices_of_kubernetes_are_one_workload(capsys, tmp_path, stand_in):

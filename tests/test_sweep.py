@@ -162,9 +162,7 @@ def test_the_batch_script_has_a_task_for_each_run(tmp_path, capsys):
     file = study(tmp_path, seeds=(0, 1, 2))
     text = runs.good(capsys, "sweep", str(file), "--workdir=out", "--slurm")
     assert "#SBATCH --array=0-5" in text
-    assert text.endswith(
-        f'lmtasks sweep {file} --workdir=out --only="$SLURM_ARRAY_TASK_ID"\n'
-    )
+    assert f'lmtasks sweep {file} --workdir=out --only="$SLURM_ARRAY_TASK_ID"\n' in text
     commands = runs.good(capsys, "sweep", str(file), "--workdir=out", "--dry_run")
     assert commands.count("lmtasks train --config=own:classification") == 6
 
@@ -192,6 +190,120 @@ def test_a_users_mistake_is_one_sentence(tmp_path, capsys, changes, flags, said)
     assert found.code == 2 and found.err.count("\n") == 1
     assert re.search(said, found.err), found.err
     assert not out.exists()
+
+
+def test_a_task_that_fails_says_so_itself(tmp_path, capsys):
+    # Two heads do not divide a width of 17: this fails when the run is built.
+    file = study(tmp_path, made={"good": {}, "bad": {"model.width": 17}})
+    flags = ("sweep", str(file), f"--workdir={tmp_path}/out")
+    assert runs.command(capsys, *flags, "--only=1").code == 2
+    said = runs.good(capsys, *flags, "--status")
+    assert re.search(r"bad-0 +failed", said) and "1 waiting, 1 failed" in said
+    assert re.search(r"\nbad-0:\n  ValueError: .*not divisible", said)
+
+
+def test_a_part_is_every_nth_run(tmp_path, monkeypatch, capsys):
+    from lmtasks.cli import sweep as verb
+
+    given = []
+    monkeypatch.setattr(verb, "_launch", lambda *a: given.append(a[3]) or 0)
+    file = study(tmp_path, seeds=(0, 1, 2))
+    for index in (0, 1):
+        flags = ("sweep", str(file), f"--workdir={tmp_path}/out", f"--part={index}/2")
+        runs.good(capsys, *flags)
+    names = [[run.name for run in part] for part in given]
+    assert names == [["pre-0", "pre-2", "post-1"], ["pre-1", "post-0", "post-2"]]
+
+
+@pytest.mark.parametrize("flag", ["--part=0/2", "--slurm"])
+def test_halving_is_not_cut_into_parts(tmp_path, capsys, flag):
+    file = study(tmp_path, halving="variants.Halving('loss', 'min', 2)")
+    found = runs.command(capsys, "sweep", str(file), f"--workdir={tmp_path}/out", flag)
+    assert found.code == 2 and "which --part and --slurm keep apart" in found.err
+
+
+class Process:
+    """A run that ends after some looks at it; what it wrote is there by then."""
+
+    alive = 0
+    most = 0
+
+    def __init__(self, folder, code, looks, done):
+        self.folder, self.code, self.looks, self.done = folder, code, looks, done
+        Process.alive += 1
+        Process.most = max(Process.most, Process.alive)
+
+    def poll(self):
+        self.looks -= 1
+        if self.looks:
+            return None
+        Process.alive -= 1
+        self.done(self.folder)
+        return self.code
+
+
+def played(tmp_path, monkeypatch, file, jobs, end):
+    """Run a sweep whose runs are no processes; return (launcher, dropped, its words).
+
+    Args:
+        end: run, until -> (exit code, what it leaves in its folder).
+    """
+    sweep = variants.load(str(file))
+    found = variants.runs_of(sweep)
+    folders, said = {run.index: tmp_path / "out" / run.name for run in found}, []
+    one = launcher.Launcher(
+        str(file), str(tmp_path / "out"), sweep, found, folders, jobs, said.append
+    )
+
+    def start(run, slot, until):
+        folders[run.index].mkdir(parents=True, exist_ok=True)
+        code, done = end(run, until)
+        return Process(folders[run.index], code, 1 + run.index % 3, done)
+
+    Process.alive = Process.most = 0
+    monkeypatch.setattr(one, "_start", start)
+    monkeypatch.setattr(launcher, "_POLL", 0)
+    return one, one.run_all(), said
+
+
+def test_no_more_runs_are_alive_than_asked_for(tmp_path, monkeypatch):
+    file = study(tmp_path, seeds=(0, 1, 2, 3))
+
+    def end(run, until):
+        done = {"seconds": 1, "content": run.content, "config": ""}
+        return 0, lambda folder: (folder / "done.json").write_text(json.dumps(done))
+
+    _, _, said = played(tmp_path, monkeypatch, file, 3, end)
+    assert Process.most == 3 and Process.alive == 0
+    assert sorted(line.split(":")[0] for line in said) == sorted(
+        f"{name}-{seed}" for name in AT for seed in range(4)
+    )
+
+
+def test_a_variant_that_fails_takes_no_part_in_halving(tmp_path, monkeypatch):
+    """The one that fails would be the best by what it logged before."""
+    made = {f"w{w}": {"model.width": w} for w in (16, 32, 48)}
+    halving = "variants.Halving('accuracy', 'max', 10)"
+    file = study(tmp_path, made=made, halving=halving, train__steps=20)
+    began = []
+
+    def end(run, until):
+        began.append((run.variant, until))
+        value = {"w16": 0.9, "w32": 0.6, "w48": 0.5}[run.variant]
+        row = {"step": until or 20, "split": "validation", "accuracy": value}
+        done = {"seconds": 1, "content": run.content, "config": ""}
+
+        def leave(folder):
+            (folder / track.NAME).write_text(json.dumps(row) + "\n")
+            if not until:
+                (folder / "done.json").write_text(json.dumps(done))
+
+        return (1 if run.variant == "w16" else 0), leave
+
+    _, dropped, said = played(tmp_path, monkeypatch, file, 2, end)
+    assert dropped == {"w48": 10}
+    assert [one for one in began if not one[1]] == [("w32", 0)]
+    assert any(line.startswith("w16-0: failed (1)") for line in said)
 
 
 @pytest.mark.parametrize(

@@ -71,12 +71,12 @@ def main(argv: list[str]) -> int:
             folder = str(pathlib.Path(root) / run.name)
             print(shlex.join(commands.command(run, folder)))
         return 0
-    if fv.slurm:
-        print(_slurm(files[0], root, len(runs), fv), end="")
-        return 0
     from lmtasks.studies import runner
 
     folders = runner.folders(root, runs)
+    if fv.slurm:
+        print(_slurm(files[0], root, folders, fv), end="")
+        return 0
     if fv.status:
         print("\n".join(_status(sweep, runs, folders)))
         return 0
@@ -132,9 +132,12 @@ def _status(sweep, runs, folders) -> list[str]:
     from lmtasks.rendering import text
     from lmtasks.studies import runner
 
-    rows = [["run", "state", "step", "last validation", "seconds"]]
+    rows, failed = [["run", "state", "step", "last validation", "seconds"]], []
     for run in runs:
         state = runner.state_of(folders[run.index])
+        if state.said:
+            failed += ["", f"{folders[run.index].name}:"]
+            failed += [f"  {line}" for line in state.said.splitlines()]
         config = run.config
         names = dict.fromkeys(["loss", config.eval.best or "loss"])
         values = {
@@ -146,24 +149,29 @@ def _status(sweep, runs, folders) -> list[str]:
         rows.append([folders[run.index].name, state.kind, step, said, seconds])
     kinds = [row[1] for row in rows[1:]]
     total = ", ".join(f"{kinds.count(k)} {k}" for k in dict.fromkeys(kinds))
-    return [*text.columns(rows), "", f"{len(runs)} runs: {total}"]
+    return [*text.columns(rows), "", f"{len(runs)} runs: {total}", *failed]
 
 
-def _slurm(file: str, root: str, count: int, fv) -> str:
+def _slurm(file: str, root: str, folders: dict, fv) -> str:
     """Return a batch script with a task for each run."""
+    from lmtasks import launching
+
+    named = shlex.join(str(folders[i]) for i in range(len(folders)))
     words = ["lmtasks", "sweep", file, f"--workdir={root}"]
     lines = [
         "#!/usr/bin/env bash",
         f"# Made by: {shlex.join([*words, '--slurm'])}",
         "# Submit it by sbatch, from an environment in which lmtasks is installed.",
-        f"#SBATCH --array=0-{count - 1}",
+        f"#SBATCH --array=0-{len(folders) - 1}",
         f"#SBATCH --gpus={fv.gpus}",
         f"#SBATCH --time={fv.hours}:00:00",
-        "#SBATCH --signal=TERM@120",
-        "#SBATCH --requeue",
-        "#SBATCH --open-mode=append",
+        *launching.AGAIN,
         "#SBATCH --output=%x-%A_%a.log",
         "set -euo pipefail",
-        f'{shlex.join(words)} --only="$SLURM_ARRAY_TASK_ID"',
+        f"folders=({named})",
+        'folder="${folders[$SLURM_ARRAY_TASK_ID]}"',
+        # A step of the job: the shell itself is not told that its time is over.
+        f'srun {shlex.join(words)} --only="$SLURM_ARRAY_TASK_ID"',
+        *launching.requeued("$folder"),
     ]
     return "\n".join(lines) + "\n"

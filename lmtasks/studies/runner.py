@@ -97,8 +97,12 @@ def plan_of(folder: pathlib.Path) -> dict | None:
     return read(folder / PLAN)
 
 
-def plan(run: variants.Run) -> dict:
-    """Return what is written into a run's folder before it begins."""
+def plan(run: variants.Run, step: str = "newest") -> dict:
+    """Return what is written into a run's folder before it begins.
+
+    Args:
+        run: of a sweep. step: which saved step the sweep scores.
+    """
     config = json.loads(json.dumps(run.config.to_dict(), default=list))
     return {
         "content": run.content,
@@ -106,6 +110,7 @@ def plan(run: variants.Run) -> dict:
         "variant": run.variant,
         "seed": run.seed,
         "config": config,
+        "step": step,
         "command": commands.shell(run, f"runs/{run.name}"),
     }
 
@@ -139,9 +144,14 @@ def fail(folder: pathlib.Path, code: int) -> str:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     said = "\n".join(line for line in lines[-3:] if line.strip())
     said = said or f"it ended with {code}"
+    note_failure(folder, code, said)
+    return said
+
+
+def note_failure(folder: pathlib.Path, code: int, said: str) -> None:
+    """Write down that a run failed, and why."""
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / FAILED, {"code": code, "said": said})
-    return said
 
 
 def measured(state: State, split: str, metric: str, until: int = 0) -> float | None:

@@ -34,7 +34,19 @@ def work(
     if until and saved and saved[-1] >= until:
         return 0
     folder.mkdir(parents=True, exist_ok=True)
-    files.write_json(folder / runner.PLAN, runner.plan(run))
+    files.write_json(folder / runner.PLAN, runner.plan(run, sweep.step))
+    (folder / runner.FAILED).unlink(missing_ok=True)
+    try:
+        return _work(sweep, run, folder, until)
+    except Exception as error:  # told here: a task of SLURM has no launcher
+        code = 2 if isinstance(error, ValueError) else 1
+        runner.note_failure(folder, code, f"{type(error).__name__}: {error}")
+        raise
+
+
+def _work(
+    sweep: variants.Sweep, run: variants.Run, folder: pathlib.Path, until: int
+) -> int:
     begun = time.perf_counter()
     whole = _make(run, folder, until)
     spent = (runner.read(folder / "spent.json") or {"seconds": 0.0})["seconds"]
