@@ -1,5 +1,6 @@
 """A study's table as text, Markdown, LaTeX and a page; what is missing is named."""
 
+import dataclasses
 import json
 import re
 
@@ -66,6 +67,23 @@ def test_missing_seeds_and_unfinished_runs_are_named(tmp_path):
     assert "Wide lacks seed 2." in report.facts(found)
 
 
+def test_the_commands_score_the_step_of_the_table(tmp_path):
+    """Of a sweep they name no folder of this machine."""
+    folder = study(tmp_path, lacking=[("wide", 1), ("wide", 2)]) / "wide-0"
+    command = "lmtasks train --config=x --workdir=runs/wide-0 --config.seed=0"
+    plan = {"command": command, "step": "best", "index": 0}
+    (folder / "sweep.json").write_text(json.dumps(plan))
+    one = scores.read(str(folder), "validation")
+    scores.write(str(folder), dataclasses.replace(one, step=60))
+    found = report.read(str(tmp_path), "validation", count=100)
+    said = "lmtasks eval --workdir=runs/wide-0 --split=validation --step="
+    assert f"{said}best" in found.evaluations and command in found.commands
+    (folder / "sweep.json").write_text(json.dumps(plan | {"step": "newest"}))
+    found = report.read(str(tmp_path), "validation", count=100)
+    assert f"{said}60" in found.evaluations
+    assert "wide-0 was scored at step 60 (seed 0) of 100" in found.notes
+
+
 @pytest.mark.parametrize("ending", ["md", "html", "tex", "jsonl"])
 def test_it_is_written_as_its_ending_says(tmp_path, capsys, ending):
     root, to = study(tmp_path / "runs"), tmp_path / "out" / f"report.{ending}"
@@ -75,6 +93,8 @@ def test_it_is_written_as_its_ending_says(tmp_path, capsys, ending):
     if ending == "md":
         assert (to.parent / "curves.png").stat().st_size > 5000
         assert text.count("lmtasks train --workdir=") == 6
+        each = rf"train --workdir={root}/wide-1\nlmtasks eval --workdir={root}/wide-1 "
+        assert re.search(f"{each}--split=validation\n", text)
         assert re.search(r"\| wide \| 32 \| 3 \| 32,000 \|", text)
     if ending == "html":
         assert text.count("<svg") == 2 and 'class="better"' in text

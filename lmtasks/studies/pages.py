@@ -91,13 +91,19 @@ def markdown(study: report.Study, folder: pathlib.Path) -> str:
     head = report.header(study)
     rows = [head, ["---"] * len(head), *report.lines(study)]
     table = "\n".join(f"| {' | '.join(_escaped(c) for c in row)} |" for row in rows)
-    commands = "\n".join(study.commands)
+    commands = "\n".join(_commands(study))
     said = "\n\n".join(report.facts(study))
     return (
         f"# {_title(study)}\n\n{table}\n\n{said}\n\n"
         "![learning curves](curves.png)\n![quality over cost](cost.png)\n\n"
         f"## Commands\n\n```sh\n{commands}\n```\n"
     )
+
+
+def _commands(study: report.Study) -> list[str]:
+    """Return the commands that train each run and score it as the table has it."""
+    pairs = zip(study.commands, study.evaluations, strict=True)
+    return [line for pair in pairs for line in pair]
 
 
 def _escaped(cell: str) -> str:
@@ -128,7 +134,7 @@ def _tex(cell: str) -> str:
 
 def rows(study: report.Study) -> str:
     """Return a json line a run."""
-    out, commands = [], iter(study.commands)
+    out, commands = [], zip(study.commands, study.evaluations, strict=True)
     for system in study.systems:
         config = {key: report.value_of(system.config, key) for key in study.keys}
         for i, folder in enumerate(system.folders):
@@ -139,7 +145,9 @@ def rows(study: report.Study) -> str:
                 "scores": {k: float(v) for k, v in values.items()},
             }
             cost = dataclasses.asdict(study.costs[folder])
-            out.append(json.dumps(row | {"cost": cost, "command": next(commands)}))
+            command, evaluation = next(commands)
+            row |= {"cost": cost, "command": command, "evaluation": evaluation}
+            out.append(json.dumps(row))
     return "\n".join(out) + "\n"
 
 
@@ -147,7 +155,7 @@ def page(study: report.Study) -> str:
     """Return one HTML file: sortable table, curves, examples that changed sides."""
     drawn = "".join(_svg(picture) for picture in pictures(study).values())
     said = "".join(f"<p>{html.escape(line)}</p>" for line in report.facts(study))
-    commands = html.escape("\n".join(study.commands))
+    commands = html.escape("\n".join(_commands(study)))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(_title(study))}</title><style>{_STYLE}</style></head>"

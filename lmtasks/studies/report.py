@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import re
+import shlex
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,7 +47,7 @@ class Study:
         rows: the comparisons. costs: of every run, by folder.
         curves: rows of metrics.jsonl of every run, by folder.
         notes: runs that are not scored, or not at their end; seeds that are missing.
-        commands: one a run.
+        commands: one a run. evaluations: what then gives the scores of each.
     """
 
     root: str
@@ -59,6 +60,7 @@ class Study:
     curves: dict[str, list[dict]]
     notes: list[str]
     commands: list[str]
+    evaluations: list[str]
 
 
 def read(
@@ -118,6 +120,11 @@ def read(
         curves,
         notes,
         [_command(folder) for folder in folders],
+        [
+            _evaluation(one, i, split)
+            for one in systems
+            for i in range(len(one.folders))
+        ],
     )
 
 
@@ -166,6 +173,19 @@ def _command(folder: str) -> str:
     file = pathlib.Path(folder) / "command.txt"
     lines = file.read_text().splitlines() if file.exists() else []
     return lines[0] if lines else f"# {folder}: no command.txt"
+
+
+def _evaluation(system: compare.System, i: int, split: str) -> str:
+    """Return the command that scores run i of a system as the table has it."""
+    folder = pathlib.Path(system.folders[i])
+    plan, step = runner.plan_of(folder) or {}, system.scores[i].step
+    found = re.search(r"--workdir=(\S+)", _command(str(folder)))
+    place = found[1] if found else shlex.quote(f"runs/{folder.name}")
+    words = f"lmtasks eval --workdir={place} --split={split}"
+    if step == system.config["train"]["steps"]:
+        return words
+    best = "step" in plan and plan["step"] == "best"
+    return f"{words} --step={'best' if best else step}"
 
 
 def header(study: Study) -> list[str]:
