@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import runs
 
+from lmtasks.data import examples
 from lmtasks.metrics import forms
 from lmtasks.studies import compare
 from lmtasks.studies import groups
+from lmtasks.studies import recording
 from lmtasks.studies import remarks
 from lmtasks.studies import runner
 from lmtasks.studies import scores
@@ -137,6 +139,37 @@ def test_groups_are_values_or_quarters(tmp_path):
     quarters = groups.of(one, "length")
     assert list(quarters) == ["0 to 9", "10 to 19", "20 to 29", "30 to 39"]
     assert sorted(np.concatenate(list(quarters.values()))) == list(range(COUNT))
+
+
+def test_groups_of_fractions_are_quarters_too(tmp_path):
+    one = compare.scores.read(fake(tmp_path / "a", answers(0.5)), "validation")
+    for i, example in enumerate(one.examples):
+        example["fields"]["score"] = None if i < 8 else (i - 64) / 4
+    found = groups.of(one, "score")
+    assert {name: len(who) for name, who in found.items()} == {
+        "-14 to -7.25": 28, "-7 to -0.25": 28, "0 to 6.75": 28, "7 to 13.75": 28,
+        "none": 8,
+    }  # fmt: skip
+    for i, example in enumerate(one.examples):
+        example["fields"]["score"] = (0.5, -1.0, 10.0)[i % 3]
+    assert list(groups.of(one, "score")) == ["-1.0", "0.5", "10.0"]
+
+
+def test_fields_of_a_record_are_kept_to_group_by():
+    record = {"text": "x" * 50, "stars": 3, "share": 0.25, "none": float("nan"),
+              "site": "here", "list": [1], "yes": True}  # fmt: skip
+    kept = recording._example(record, examples.Labelled("two words", "a"), None)
+    assert kept["fields"] == {
+        "stars": 3, "share": 0.25, "site": "here", "yes": True, "label": "a",
+        "length": 2,
+    }  # fmt: skip
+
+
+def test_the_verb_by_a_field_of_the_records(tmp_path, capsys):
+    a = fake(tmp_path / "a", answers(0.5, 1))
+    b = fake(tmp_path / "b", answers(0.9, 2), width=32)
+    out = runs.good(capsys, "compare", a, b, "--resamples=100", "--by=source")
+    assert "s0 (60): b - a" in out and "s1 (60): b - a" in out
 
 
 def test_the_verb_says_it_all(tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import difflib
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,10 +32,12 @@ def of(one: scores.Scores, field: str) -> dict[str, np.ndarray]:
             f"--by={field} is no short field of the records; there are "
             f"{', '.join(known)}{hint}"
         )
-    if len(set(values)) > _MOST_GROUPS and all(
-        isinstance(v, int) and not isinstance(v, bool) for v in values
+    there = [value for value in values if value is not None]
+    if len(set(there)) > _MOST_GROUPS and all(
+        isinstance(v, (int, float)) and not isinstance(v, bool) for v in there
     ):
-        values = _quarters(values)
+        names = iter(_quarters(there))
+        values = [None if value is None else next(names) for value in values]
     names = ["none" if value is None else str(value) for value in values]
     common = collections.Counter(names)
     kept = {n for n, size in common.most_common(_MOST_GROUPS) if size >= _LEAST_GROUP}
@@ -53,17 +56,20 @@ def of(one: scores.Scores, field: str) -> dict[str, np.ndarray]:
 
 def _sortable(value):
     """Return a key that sorts numbers by size and before texts."""
-    lead = str(value).split(" ")[0]
-    return (0, int(lead), "") if lead.isdigit() else (1, 0, str(value))
+    try:
+        lead = float(str(value).split(" ")[0])
+    except ValueError:
+        lead = math.nan
+    return (0, lead, "") if math.isfinite(lead) else (1, 0, str(value))
 
 
-def _quarters(values: Sequence[int]) -> list[str]:
+def _quarters(values: Sequence[float]) -> list[str]:
     """Return "LOW to HIGH" of the quarter that each number lies in."""
     edges = np.quantile(values, (0.25, 0.5, 0.75), method="lower")
     which = np.searchsorted(edges, values, side="left")
     array = np.asarray(values)
     names = {
-        int(q): f"{array[which == q].min()} to {array[which == q].max()}"
+        int(q): f"{array[which == q].min():.6g} to {array[which == q].max():.6g}"
         for q in np.unique(which)
     }
     return [names[int(q)] for q in which]

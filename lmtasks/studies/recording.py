@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pathlib
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -98,14 +99,17 @@ def _of(loaded, evaluator, rows: evaluate.Split, said: list) -> scores.Scores:
     )
 
 
+def _groups(value) -> bool:
+    """Return whether examples can be grouped by a value."""
+    if isinstance(value, str):
+        return 0 < len(value) <= _SHORT
+    return isinstance(value, (bool, int, float)) and math.isfinite(value)
+
+
 def _example(record: dict, example, said: dict | None) -> dict:
     text = samples.prompt_of(example)
     target = samples.target_of(example)
-    fields = {
-        key: value
-        for key, value in record.items()
-        if isinstance(value, (bool, int)) or (isinstance(value, str) and 0 < len(value) <= _SHORT)
-    }  # fmt: skip
+    fields = {key: value for key, value in record.items() if _groups(value)}
     if isinstance(target, str) and len(target) <= _SHORT:
         fields["label"] = target
     return {
