@@ -15,9 +15,10 @@ USAGE = """
 lmtasks audit --config=FILE.py[:ARG] [--ngram=13] [--json=FILE] [--config.KEY=VALUE ...]
 
 Reads the data a config would train on and says what evaluation and training share
-(whole texts, runs of --ngram words), which texts are there twice and with other labels,
-how long they are in tokens and what is cut, tokens an epoch, the share of each task of
-a mixture, and the balance of labels. Trains nothing.
+(whole texts, with the same answer or another, runs of --ngram words), which texts are
+there twice and with other answers, how long they are in tokens and what is cut (answers
+apart), tokens an epoch, and the balance of labels and tags; of a mixture, all that of
+each task, and its share. Trains nothing.
 
   --workdir=DIR   the data of a run instead of that of a config
   --ngram=13      words of a run that count as shared; shorter texts are compared whole
@@ -58,20 +59,22 @@ def _lines(found, columns) -> list[str]:
     if found.sizes:
         out += ["", *columns(_sizes(found))]
     for one in found.overlaps:
+        same = "" if one.answers is None else f", {one.answers:,} with the same answer"
         said = (
-            f"{_share(one.same, one.count)} texts stand in both; "
+            f"{_share(one.same, one.count)} texts stand in both{same}; "
             f"{_share(one.any, one.count)} share {found.n} words in a row, "
             f"{_share(one.most, one.count)} half of theirs"
         )
-        out += ["", f"{one.split} and train: {said}"]
+        train = f"{one.split.rpartition(' ')[0]} train".strip()
+        out += ["", f"{one.split} and {train}: {said}"]
         out += [f"  {here} and {there}" for here, there in one.places]
     for one in found.repeats:
         if one.extra:
-            other = (
-                f", {one.conflicts:,} of them with other labels"
-                if one.conflicts
-                else ""
-            )
+            other = ""
+            if one.answers is not None:
+                other = f", {one.answers:,} of them with its answer too"
+            if one.conflicts:
+                other += f"; {one.conflicts:,} texts with different answers"
             where = f" (first {one.place[0]} and {one.place[1]})"
             said = f"{_share(one.extra, one.count)} texts repeat an earlier one{other}{where}"
             out += ["", f"{one.split}: {said}"]
@@ -88,6 +91,8 @@ def _sizes(found) -> list[list[str]]:
         "split", "examples", "tokens", "half below", "nine tenths", "longest", "cut",
         "tokens lost", "skipped", "empty",
     ]  # fmt: skip
+    answers = any(one.answers for one in found.sizes)
+    head += ["answers cut"] * answers
     rows = [head]
     for one in found.sizes:
         examples = f"{one.examples:,}" + ("" if one.whole else " (a part)")
@@ -95,5 +100,6 @@ def _sizes(found) -> list[list[str]]:
             one.split, examples, f"{one.tokens:,}", str(one.middle), str(one.ninety),
             str(one.longest), _share(one.cut, one.examples), f"{one.lost:,}",
             _share(one.skipped, one.examples), _share(one.empty, one.examples),
+            *[_share(one.answers, one.examples)] * answers,
         ])  # fmt: skip
     return rows

@@ -76,6 +76,7 @@ class Pieces(Sequence):
         if not rows:
             self.counts["empty"] += 1
         cut = sum(row.pop("cut", 0) for row in rows)
+        target_cut = sum(row.pop("cut_target", 0) for row in rows)
         if cut and on_long == "raise":
             raise ValueError(
                 f"{self.records.where(index)}: the text is {cut} tokens too long; "
@@ -84,6 +85,7 @@ class Pieces(Sequence):
         if cut:
             self.counts["cut" if on_long == "truncate" else "skipped_long"] += 1
             self.counts["tokens_cut"] += cut
+            self.counts["target_cut"] += bool(target_cut and on_long == "truncate")
         if not (cut and on_long == "skip"):
             self._pieces.extend(Piece(index, k, row) for k, row in enumerate(rows))
 
@@ -109,6 +111,7 @@ class Pieces(Sequence):
             "malformed records skipped": skipped,
             "without text, label or answer": c["empty"],
             f"cut to the length ({c['tokens_cut']} tokens)": c["cut"],
+            "whose answer is cut": c["target_cut"],
             "skipped as too long": c["skipped_long"],
         }
         said = [f"{n} {what}" for what, n in notes.items() if n]

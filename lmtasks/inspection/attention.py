@@ -126,6 +126,7 @@ def look(loaded: writing.Loaded, row: Features) -> Picture:
     run = loaded.run
     row = dict(row)
     cut = row.pop("cut", 0)
+    row.pop("cut_target", None)
     batch = pack.stack([row], len(row["tokens"]), len(row.get("source", ())), 0)
     params = decoding.params_of(run, loaded.params, writes=False)
     model = decoding.model_of(run, writes=False)

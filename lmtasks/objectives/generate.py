@@ -14,6 +14,11 @@ from lmtasks.tokenizers import frame
 from lmtasks.types import Features
 
 
+def _cuts(tokens: int, target: int) -> dict[str, int]:
+    """Return how many tokens are cut, and how many of them of the answer, if any."""
+    return {"cut": tokens} | ({"cut_target": target} if target else {})
+
+
 @dataclasses.dataclass(frozen=True)
 class Generate(base.Objective):
     """Turns on a decoder, or prompt -> reply on an encoder-decoder.
@@ -51,8 +56,9 @@ class Generate(base.Objective):
         cut = max(len(ids) - limit, 0)
         # The answer is kept whole where it fits: the prompt loses its beginning.
         head = min(cut, max(learned.index(True) - 1, 0))
-        ids, learned = ids[head:][:limit], learned[head:][:limit]
-        return [base.next_token_features(ids, learned) | {"cut": cut}]
+        kept, mask = ids[head:][:limit], learned[head:][:limit]
+        row = base.next_token_features(kept, mask)
+        return [row | _cuts(cut, sum(learned) - sum(mask))]
 
     def _encoder_decoder(self, prompt, reply, tokenizer, codes) -> Features:
         source, cut = self._source(prompt, tokenizer, codes)
@@ -63,7 +69,7 @@ class Generate(base.Objective):
         ids, cut_reply = base.cut_to(ids, self.setting.length - len(start) + 1)
         ids = [*start, *ids]
         target = base.next_token_features(ids, [True] * len(ids))
-        return target | source | {"cut": cut + cut_reply}
+        return target | source | _cuts(cut + cut_reply, cut_reply)
 
     def _source(self, prompt, tokenizer, codes) -> tuple[Features, int]:
         template = self.setting.template
