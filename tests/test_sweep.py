@@ -5,6 +5,7 @@ import re
 import signal
 import time
 
+import checkpoints
 import pytest
 import runs
 
@@ -393,3 +394,36 @@ def test_a_sweep_that_halves_trains_the_rest_no_further(tmp_path, capsys):
     assert steps == [10, 10, 20, 40]
     again = runs.good(capsys, "sweep", str(file), f"--workdir={out}", "--jobs=2")
     assert "4 runs, 1 done" in again and "3 given up early" in again
+
+
+def test_a_sweep_without_training_imports_and_scores(tmp_path, capsys):
+    """What it notes as a run's command is the import that makes the same folder."""
+    checkpoint = tmp_path / "bert"
+    checkpoints.write("bert", checkpoint, checkpoints.usual("bert"))
+    checkpoints.write_vocab(checkpoint)
+    data = runs.data(tmp_path / "data")
+    common = {"data.dir": str(data), "data.length": 16, "init": str(checkpoint)}
+    made = {"one": {}, "two": {"data.limit": 8}}
+    text = FILE.format(common=common, variants=made, seeds=(0,), halving="None")
+    file = tmp_path / "sweep.py"
+    file.write_text(text.replace("halving=None", "trained=False"))
+    out = tmp_path / "out"
+    runs.good(capsys, "sweep", str(file), f"--workdir={out}", "--only=1")
+    folder = out / "two-0"
+    state = runner.state_of(folder)
+    assert (state.kind, state.step, runs.steps(folder)) == ("done", 0, [0])
+    argv = (folder / "command.txt").read_text().split()
+    assert argv[:3] == ["lmtasks", "import", f"--from={checkpoint}"]
+    again = [word.replace(str(folder), str(tmp_path / "again")) for word in argv[1:]]
+    runs.good(capsys, *again)
+    runs.good(capsys, "eval", f"--workdir={tmp_path / 'again'}")
+    assert runs.rows(tmp_path / "again", "eval.jsonl") == runs.rows(
+        folder, "eval.jsonl"
+    )
+    table = runs.good(capsys, "report", str(out), "--split=validation")
+    assert "two" in table
+    del common["init"]
+    bare = FILE.format(common=common, variants=made, seeds=(0,), halving="None")
+    file.write_text(bare.replace("halving=None", "trained=False"))
+    said = runs.command(capsys, "sweep", str(file), f"--workdir={out}")
+    assert said.code == 2 and "set init" in said.err
