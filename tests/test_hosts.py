@@ -3,11 +3,16 @@
 Those that are started twice or killed: pytest -m slow tests/test_hosts.py
 """
 
+import contextlib
 import json
 import math
 import os
 import signal
+import socket
+import subprocess
+import sys
 import time
+import types
 
 import jax
 import numpy as np
@@ -15,6 +20,7 @@ import pytest
 import runs
 
 from lmtasks.data import pipeline
+from lmtasks.training import begin
 from lmtasks.training import hosts
 from lmtasks.training import parallel
 from lmtasks.training import supervise
@@ -101,6 +107,77 @@ def test_one_process_agrees_with_itself():
     np.testing.assert_array_equal(
         np.arange(8)[pipeline.Host(1, 2).block(8)], [4, 5, 6, 7]
     )
+
+
+def test_a_process_with_other_devices_is_named(monkeypatch, tmp_path):
+    config = types.SimpleNamespace(to_dict=dict)
+    tokenizer = types.SimpleNamespace(fingerprint="a")
+    run = types.SimpleNamespace(config=config, tokenizer=tokenizer)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(hosts, "check_shared", lambda path: None)
+    rows = []  # what each process has said
+
+    def gathered(mine):
+        rows.append(mine)
+        return np.stack([rows[0], mine])
+
+    monkeypatch.setattr(hosts.multihost_utils, "process_allgather", gathered)
+    begin.check_alike(run, tmp_path, "data")
+    begin.check_alike(run, tmp_path, "data")
+    monkeypatch.setattr(jax, "local_device_count", lambda: 4)
+    with pytest.raises(ValueError, match=r"of process 0: devices \(process 1\); start"):
+        begin.check_alike(run, tmp_path, "data")
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_folder_that_another_process_does_not_see_is_refused(
+    index, monkeypatch, tmp_path
+):
+    """As process 0, which writes the probe, and as process 1, which waits for it."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(jax, "process_index", lambda: index)
+    monkeypatch.setattr(hosts, "SHOWS", 0)
+    monkeypatch.setattr(hosts, "agree", lambda value: value)
+    shared = hosts.multihost_utils
+    monkeypatch.setattr(shared, "sync_global_devices", lambda name: None)
+    other = index == 1
+    seen = lambda mine: np.array([other, mine] if index else [mine, other])
+    monkeypatch.setattr(shared, "process_allgather", seen)
+    with pytest.raises(ValueError, match="process 1 does not see .* all hosts share"):
+        hosts.check_shared(tmp_path)
+    assert not list(tmp_path.iterdir())
+    other = True
+    if index == 0:
+        hosts.check_shared(tmp_path)  # all see it
+
+
+def free_job():
+    """Return the number of a job: jax makes the port of it."""
+    for job in range(os.getpid(), os.getpid() + 100):
+        with socket.socket() as found, contextlib.suppress(OSError):
+            found.bind(("127.0.0.1", 2**16 - 2**12 + job % 2**12))
+            return job
+    raise AssertionError("no port is free")
+
+
+@pytest.mark.process
+def test_the_processes_of_a_slurm_job_find_each_other():
+    program = (
+        "import jax\nfrom lmtasks.training import hosts, supervise\n"
+        "hosts.join(supervise.parse('auto', 30))\n"
+        "print(jax.process_index(), jax.process_count())"
+    )
+    job = {"SLURM_JOB_ID": free_job(), "SLURM_STEP_NODELIST": "localhost"}
+    processes = []
+    for index in range(2):
+        own = job | {"SLURM_NTASKS": 2, "SLURM_PROCID": index, "SLURM_LOCALID": index}
+        env = runs.quick_environment(1) | {name: str(n) for name, n in own.items()}
+        argv = [sys.executable, "-c", program]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        processes.append(subprocess.Popen(argv, env=env, text=True, **pipes))
+    said = good(processes)
+    for index, one in enumerate(said):
+        assert f"{index} 2" in one.out.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -69,9 +69,10 @@ class Chip:
 
     id: int
     coords: tuple[int, ...]
+    slice_index: int = 0
     platform = "tpu"
     device_kind = "TPU v5"
-    core_on_chip = process_index = slice_index = 0
+    core_on_chip = process_index = 0
 
 
 @pytest.mark.parametrize("tensor", [4, 8, 16, 32])
@@ -85,6 +86,20 @@ def test_an_axis_may_take_a_part_of_a_dimension_of_a_torus(tensor):
     for group in groups:  # neighbours: a box of the torus
         sides = np.ptp([chip.coords for chip in group], axis=0) + 1
         assert np.prod(sides) == tensor
+
+
+@pytest.mark.parametrize("replica", [2, 4])
+def test_replicas_lie_on_slices_of_their_own_and_the_other_axes_within_one(replica):
+    places = [place[::-1] for place in itertools.product(range(2), repeat=3)]
+    chips = [Chip(8 * n + i, at, n) for n in (1, 0) for i, at in enumerate(places)]
+    axes = parallel.Parallel(data=1, fsdp=-1, tensor=2, replica=replica)
+    mesh = parallel.make_mesh(axes, chips)
+    assert mesh.devices.shape == (replica, 1, 8 // replica, 1, 2)
+    assert len({chip.id for chip in mesh.devices.flat}) == 16
+    for i, part in enumerate(mesh.devices):
+        assert {chip.slice_index for chip in part.flat} == {2 * i // replica}
+    with pytest.raises(ValueError, match="of 2 slices, so it must be 2 or a multiple"):
+        parallel.make_mesh(parallel.Parallel(), chips)
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_what_would():
