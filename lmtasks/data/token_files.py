@@ -135,7 +135,12 @@ def open_split(folder: str, split: str, limit: int = 0) -> records.Records:
     path = os.path.join(folder, split)
     dtype = np.dtype(about["dtype"])
     size = os.path.getsize(f"{path}.ids")
-    begins = np.load(f"{path}.begins.npy")
+    try:
+        begins = np.load(f"{path}.begins.npy", allow_pickle=False)
+    except (ValueError, EOFError):  # numpy's own words advise to unpickle it
+        raise ValueError(
+            f"{path}.begins.npy is no array of numbers; prepare the folder again."
+        ) from None
     whole = size == counts["tokens"] * dtype.itemsize
     if not whole or len(begins) != counts["documents"]:
         raise ValueError(
