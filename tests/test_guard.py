@@ -197,9 +197,7 @@ def test_skip_leaves_one_update_out_and_says_so(data, tmp_path, capsys, monkeypa
     found = runs.rows(work)
     assert math.isnan(next(r["loss"] for r in found if r["step"] == 3))
     assert all(math.isfinite(r["loss"]) for r in found if r["step"] > 3)
-    state, _ = runs.state_of(work)
-    counts = [x for x in jax.tree.leaves(state.opt_state) if x.shape == ()]
-    assert {int(x) for x in counts if x.dtype == np.int32} == {5}
+    assert {int(x) for x in counts_of(work)} == {5}
 
 
 def test_rollback_goes_back_and_leaves_the_batches_out(
@@ -277,3 +275,30 @@ def test_a_jump_is_seen_once_enough_losses_are_known(
     assert "loss of step 9 is" in (said.err if policy == "stop" else said.out)
     assert [row["step"] for row in runs.rows(work, guard.FILE)] == [9]
     assert runs.steps(work)[-1] == (8 if policy == "stop" else 12)
+
+
+def test_a_run_leaves_out_the_update_of_a_jump(data, tmp_path, capsys, monkeypatch):
+    def over(update, state, batch, limit):
+        assert limit < math.inf  # known from the losses before
+        return update(state, batch, np.float32(0.0))
+
+    work = tmp_path / "work"
+    argv = runs.classify(
+        data, work, train__steps=8, checkpoint__every=8, eval__every=0,
+        guard__spike="skip", guard__window=2, guard__factor=50.0,
+    )  # fmt: skip
+    hit = poison(monkeypatch, lambda: workdir.load_run(str(work)), 6, over)
+    out = runs.good(capsys, *argv)
+    assert hit == [7] and "loss of step 7 is" in out and "is left out" in out
+    (row,) = runs.rows(work, guard.FILE)
+    assert (row["step"], row["policy"], row["metrics"]["skipped"]) == (7, "skip", 1)
+    skipped = [r["skipped"] for r in runs.rows(work) if r["split"] == "train"]
+    assert skipped == [0, 0, 0, 0, 0, 0, 1, 0]
+    assert {int(x) for x in counts_of(work)} == {7}
+
+
+def counts_of(work):
+    """Return the numbers of updates that the optimizer has counted."""
+    state, _ = runs.state_of(work)
+    scalars = [x for x in jax.tree.leaves(state.opt_state) if x.shape == ()]
+    return [x for x in scalars if x.dtype == np.int32]
