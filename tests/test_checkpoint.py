@@ -243,10 +243,12 @@ def test_a_named_step_is_that_step_or_an_error(folder):
 def test_what_a_kill_leaves_behind_is_ignored_and_removed(folder):
     shutil.copytree(folder / "2", folder / "3.tmp")
     (folder / "3.tmp" / manifest.NAME).unlink()
+    shutil.copytree(folder / "1", folder / "0.old.tmp")
     (folder / "1").rename(folder / "1.replaced")
     with checkpoint.Checkpoints(folder, keep=-1) as checkpoints:
         assert checkpoints.steps() == [1, 2]
         assert checkpoints.restore(_like(_state()), 1)[2] == 1
+        assert not list(folder.glob("*.tmp"))  # a finished run saves no more
         checkpoints.save(1, _state(5), {})
         back, _, _ = checkpoints.restore(_like(_state()), 1)
     assert _sha(back) == _sha(_state(5))

@@ -14,6 +14,7 @@ A step appears by one rename, after its files are on the disk.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import math
@@ -135,8 +136,7 @@ class Checkpoints:
         path = self._folder / f"{step}.tmp"
         try:
             if jax.process_index() == 0:
-                for left_over in self._folder.glob("*.tmp"):
-                    shutil.rmtree(left_over)
+                self._clear()
                 path.mkdir(parents=True)
             self._writer = self._writer or arrays.writer()
             arrays.write(self._writer, path / "state", state)
@@ -148,6 +148,11 @@ class Checkpoints:
         self._thread.start()
         if not self._asynchronous:
             self.wait()
+
+    def _clear(self):
+        """Remove what a kill has left of a save, or of a step that was to go."""
+        for left_over in self._folder.glob("*.tmp"):
+            shutil.rmtree(left_over)
 
     def _finish(self, step: int, path: pathlib.Path, text: str):
         try:
@@ -197,7 +202,7 @@ class Checkpoints:
         """Return (state, meta, step), or None if nothing was ever saved.
 
         Without a step, the newest whole checkpoint is taken. Damaged ones above it
-        are renamed, with a warning on stderr.
+        are renamed, with a warning on stderr; what a kill has left is removed.
 
         Args:
             like: the state as arrays or `jax.ShapeDtypeStruct`s with shardings.
@@ -208,6 +213,9 @@ class Checkpoints:
             ValueError: all checkpoints are damaged, or it does not fit `like`.
         """
         self.wait()
+        if jax.process_index() == 0:  # a finished run saves no more, which would do it
+            with contextlib.suppress(OSError):
+                self._clear()
         chosen = restore.choose(self._folder, step, verify=verify, aside=True)
         if chosen is None:
             return None
