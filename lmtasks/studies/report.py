@@ -16,7 +16,6 @@ from lmtasks.studies import runner
 from lmtasks.studies import scores
 from lmtasks.studies import statistics
 from lmtasks.training import files
-from lmtasks.training import track
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,9 +105,7 @@ def read(
     if not metrics:
         shown = [*shown[:1], *(["loss"] if "loss" in shown[1:] else [])]
     folders = [folder for one in systems for folder in one.folders]
-    curves = {
-        folder: track.read(pathlib.Path(folder) / track.NAME) for folder in folders
-    }
+    curves = {folder: runner.rows_of(pathlib.Path(folder)) for folder in folders}
     return Study(
         root,
         split,

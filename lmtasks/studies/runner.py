@@ -123,10 +123,15 @@ def read(path: pathlib.Path) -> dict | None:
         return None
 
 
+def rows_of(folder: pathlib.Path) -> list[dict]:
+    """Return what a run logged; [] of one that was never trained."""
+    file = folder / track.NAME
+    return track.read(file) if file.exists() else []
+
+
 def state_of(folder: pathlib.Path) -> State:
     """Return how far the run in a folder is."""
-    file = folder / track.NAME
-    rows = track.read(file) if file.exists() else []
+    rows = rows_of(folder)
     step = max((row["step"] for row in rows), default=0)
     done, failed = read(folder / DONE), read(folder / FAILED)
     if done:
