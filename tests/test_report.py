@@ -9,6 +9,7 @@ import pytest
 import runs
 import test_compare
 
+from lmtasks.metrics import forms
 from lmtasks.studies import report
 from lmtasks.studies import scores
 
@@ -110,6 +111,16 @@ def test_it_is_written_as_its_ending_says(tmp_path, capsys, ending):
         assert (
             0.8 < rows[5]["scores"]["accuracy"] < 1 and rows[5]["cost"]["tflops"] == 16
         )
+
+
+def test_a_run_scored_by_one_metric_more_has_it_in_its_own_row(tmp_path, capsys):
+    root, to = study(tmp_path / "runs"), tmp_path / "rows.jsonl"
+    one = scores.read(str(root / "wide-1"), "validation")
+    more = one.parts | {"chrf": forms.Sums("ratio", [[1.0, 2.0]] * len(one.examples))}
+    scores.write(str(root / "wide-1"), dataclasses.replace(one, parts=more))
+    runs.good(capsys, "report", str(root), f"--to={to}", "--resamples=200")
+    found = [json.loads(line)["scores"] for line in to.read_text().splitlines()]
+    assert [row.get("chrf") for row in found] == [None] * 4 + [0.5, None]
 
 
 def test_texts_in_a_page_are_escaped(tmp_path, capsys):

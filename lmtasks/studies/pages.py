@@ -10,6 +10,7 @@ import pathlib
 
 from matplotlib import figure
 
+from lmtasks.metrics import forms
 from lmtasks.rendering import curves
 from lmtasks.studies import compare
 from lmtasks.studies import report
@@ -139,11 +140,11 @@ def rows(study: report.Study) -> str:
         config = {key: report.value_of(system.config, key) for key in study.keys}
         for i, folder in enumerate(system.folders):
             row = {"variant": system.name, "seed": system.seeds[i], "config": config}
-            values = {name: system.values(name)[i] for name in system.scores[i].parts}
-            row |= {
-                "split": study.split,
-                "scores": {k: float(v) for k, v in values.items()},
+            values = {
+                name: float(forms.score(part.form, forms.arrays([part])[0].sum(0)))
+                for name, part in system.scores[i].parts.items()
             }
+            row |= {"split": study.split, "scores": values}
             cost = dataclasses.asdict(study.costs[folder])
             command, evaluation = next(commands)
             row |= {"cost": cost, "command": command, "evaluation": evaluation}
