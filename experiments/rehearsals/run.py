@@ -31,6 +31,8 @@ MODELS = {"llama3_8b": 1, "llama3_70b": 1, "t5_3b": 8, "bert_large": 16}
 TENSOR = {"train": (1, 8), "decode": (8,)}
 SCALING = ("v5p:2x2x4", "v5p:4x4x4", "v5p:4x8x8", "v5p:8x8x16", "v5p:16x16x16")
 SCALED = "llama3_8b"
+# One row each of what the table has not: two slices, the oldest chip, an evaluation.
+OTHERS = (("v5e:16x16*2", "train"), ("v4:4x4x4", "train"), ("v5e:16x16", "eval"))
 
 
 def chips(topology: str) -> int:
@@ -44,11 +46,13 @@ def command(model: str, topology: str, step: str, tensor: int) -> list[str]:
     if step == "train" and MODELS[model] == 1:
         rows //= tensor
     key = "train.batch_size" if step == "train" else "eval.batch_size"
+    slices = topology.partition("*")[2]
     return [
         "lmtasks", "rehearse", f"--config=scale:{model}", f"--topology={topology}",
         f"--steps={step}", f"--config.{key}={rows}", f"--config.parallel.tensor={tensor}",
         # The other batch is not compiled, but must divide too.
         f"--config.{'eval' if step == 'train' else 'train'}.batch_size={rows}",
+        *([f"--config.parallel.replica={slices}"] if slices else []),
     ]  # fmt: skip
 
 
@@ -63,7 +67,8 @@ def wanted() -> list[tuple[str, str, str, tuple[int, ...]]]:
     ]
     # A topology of the line that stands in the table is the same command.
     line = [(SCALED, topology, "train", (1,)) for topology in SCALING]
-    return list(dict.fromkeys([*table, *line]))
+    others = [(SCALED, topology, step, (1,)) for topology, step in OTHERS]
+    return list(dict.fromkeys([*table, *line, *others]))
 
 
 def recorded() -> dict[str, dict]:

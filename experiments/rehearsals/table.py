@@ -5,9 +5,11 @@ python experiments/rehearsals/table.py
 
 from __future__ import annotations
 
+import collections
 import pathlib
 import re
 import sys
+import textwrap
 
 FOLDER = pathlib.Path(__file__).parent
 sys.path.insert(0, str(FOLDER))
@@ -26,9 +28,20 @@ least time of a step that products, memory and exchanges allow, each alone at th
 share is that of the peak it leaves. FSDP over the chips, but for the parts of heads in `tensor`. Compile times are of
 two cores that had other work too.
 
-| model | topology | step | rows | tensor | GiB a device | bound ms | of the peak | sent GiB | compiled in s | what to turn |
-| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+Exchanges are how often a step does each, loops counted as they run: all-gather (AG), reduce-scatter (RS), all-reduce
+(AR), all-to-all (A2A), collective-permute (CP). Where parts are passed around a ring, CP are many and small; a program
+that did not fit may have none to count. BERT has no rows of decoding: an encoder writes no text.
+
+{missing}
+
+| model | topology | step | rows | tensor | GiB a device | bound ms | of the peak | sent GiB | exchanges | compiled in s | what to turn |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
+# Kind of an exchange -> its column's short name, in the order they are shown.
+KINDS = {
+    "all-gather": "AG", "reduce-scatter": "RS", "all-reduce": "AR", "all-to-all": "A2A",
+    "collective-permute": "CP",
+}  # fmt: skip
 SCALE = """
 ## Llama-3-8B from 16 to 4,096 chips
 
@@ -49,6 +62,32 @@ def gib(size: float | None) -> str:
     return "?" if size is None else f"{size / 2**30:.2f}"
 
 
+def exchanges(row: dict) -> str:
+    """Return how often a step does each kind of exchange."""
+    times = collections.Counter()
+    for one in row["exchanges"]:
+        times[one["kind"]] += one["count"]
+    return ", ".join(f"{times[kind]:,} {KINDS[kind]}" for kind in KINDS if times[kind])
+
+
+def missing(rows: dict[str, dict]) -> str:
+    """Return what the largest model lacks on v5e-256, from its row and that of v6e."""
+    short, fits = (
+        rows[rehearsals.shlex.join(rehearsals.command("llama3_70b", where, "train", 8))]
+        for where in ("v5e:16x16", "v6e:16x16")
+    )
+    (row,), (other,) = short["rows"], fits["rows"]
+    moments = 2 * 4 * short["parameters"] / short["devices"]
+    said = (
+        f"Llama-3-70B lacks {gib(row['used'] - row['limit'])} GiB a chip to train on "
+        f"v5e-256 in 8 parts: AdamW's moments are {gib(moments)} of its "
+        f"{gib(row['used'])}, so `optim.name=adafactor` would make room by that count "
+        "(not compiled), and chips with the memory of v6e do, where the same layout "
+        f"takes {gib(other['used'])} of {gib(other['limit'])}."
+    )
+    return textwrap.fill(said, 118)
+
+
 def line(found: dict) -> str:
     """Return a row of the table."""
     row = found["rows"][0]
@@ -56,6 +95,9 @@ def line(found: dict) -> str:
     head = (model, found["topology"], row["program"], f"{row['rows']:,}")
     used = f"{gib(row['used'])} of {gib(row['limit'])}"
     fits = row["fits"] and row["bound"]
+    advice = row["advice"]
+    if "splash" in found["attention"]:  # which cannot run over parts of the length
+        advice = advice.replace(", parallel.sequence", "")
     cells = (
         *head,
         str(found["mesh"]["tensor"]),
@@ -63,8 +105,9 @@ def line(found: dict) -> str:
         f"{1000 * row['bound']:,.1f}" if fits else "",
         f"{row['mfu']:.0%}" if fits else "",
         gib(sum(row["sent"].values())) if fits else "",
+        exchanges(row),
         f"{row['compile_seconds']:.0f}",
-        row["advice"],
+        advice,
     )
     return "| " + " | ".join(cells) + " |"
 
@@ -83,7 +126,8 @@ def scaling(rows: dict[str, dict]) -> list[tuple[int, dict]]:
 def text(rows: dict[str, dict]) -> str:
     """Return README.md."""
     versions = sorted({row["versions"] for row in rows.values()})
-    lines = [HEAD.format(jax=", ".join(versions)) + "\n".join(map(line, rows.values()))]
+    head = HEAD.format(jax=", ".join(versions), missing=missing(rows))
+    lines = [head + "\n".join(map(line, rows.values()))]
     points = scaling(rows)
     if len(points) > 1:
         lines.append(SCALE + "\n".join(
