@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import pathlib
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import runs
 import test_compare
+from matplotlib import image
 
 from lmtasks.metrics import forms
 from lmtasks.studies import report
@@ -160,3 +164,27 @@ def test_a_users_mistake_is_one_sentence(tmp_path, monkeypatch, capsys, flags, s
     argv = flags if flags != ["."] else []
     out = runs.command(capsys, "report", *argv)
     assert out.code == 2 and said in out.err and out.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_chromium_shows_a_page_and_sorts_its_table(tmp_path, capsys):
+    """pip install PyQt6 PyQt6-WebEngine; pytest -m slow tests/test_report.py"""
+    pytest.importorskip("PyQt6.QtWebEngineWidgets", reason="no Chromium is installed")
+    root = study(tmp_path / "runs")
+    runs.good(capsys, "report", str(root), "--html", "--resamples=200")
+    page, picture = root / "report.html", tmp_path / "page.png"
+    script = pathlib.Path(__file__).with_name("browse.py")
+    argv = [sys.executable, str(script), str(page), str(picture), "accuracy"]
+    found = subprocess.run(
+        argv, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    told = json.loads(found.stdout.splitlines()[-1])
+    assert told["said"] == [] and told["title"].endswith("validation")
+    assert told["before"] == ["plain", "wide"]
+    assert told["after"] == ["wide", "plain"]  # the largest first
+    assert len(told["svg"]) == 2 and min(told["svg"]) > 200
+    pixels = 255 * image.imread(picture)[..., :3].reshape(-1, 3)
+    # The two systems' colours of the curves are among them.
+    for colour in ((0, 114, 178), (213, 94, 0)):
+        assert (np.abs(pixels - np.array(colour)).max(1) < 8).sum() > 50

@@ -275,6 +275,7 @@ def facts(study: Study) -> list[str]:
             )
     out.append(
         "Costs are means over seeds: tokens read in training with padding, FLOPs of its "
-        "products, seconds of its steps; the first step of each start is left out."
+        "products, seconds of its steps; the first step of each start and steps "
+        "that a stop kept from being logged are left out."
     )
     return out + [f"{note[0].upper()}{note[1:]}." for note in study.notes]
