@@ -145,6 +145,16 @@ def jump(update, state, batch, *limit):
     return state, {**found, "loss": found["loss"] * 100}
 
 
+def test_the_largest_gradients_are_named_those_without_a_value_first():
+    params = {"a": {"b": np.zeros(2), "c": np.zeros(3)}, "d": np.zeros(1)}
+    frozen = jax.tree.map(lambda x: x.size == 3, params)
+    like, recipe = types.SimpleNamespace(params=params), types.SimpleNamespace
+    found = begin.largest(recipe(frozen=None), like, np.array([1.0, math.nan, 2.0]))
+    assert list(found) == ["a/c", "d", "a/b"] and found["d"] == 2
+    found = begin.largest(recipe(frozen=frozen), like, np.array([1.0, 2.0]))
+    assert found == {"d": 2.0, "a/b": 1.0}
+
+
 def meta_of(work):
     return checkpoint.Checkpoints(work / "checkpoints").read_meta(runs.steps(work)[-1])
 
@@ -194,6 +204,8 @@ def test_skip_leaves_one_update_out_and_says_so(data, tmp_path, capsys, monkeypa
     run = workdir.load_run(str(work))
     assert row["step"] == 3 and row["policy"] == "skip"
     assert row["examples"] == feed.read(run).train.example_ids(2)
+    assert len(row["grad_norms"]) == begin.LARGEST
+    assert all(map(math.isnan, row["grad_norms"].values()))
     found = runs.rows(work)
     assert math.isnan(next(r["loss"] for r in found if r["step"] == 3))
     assert all(math.isfinite(r["loss"]) for r in found if r["step"] > 3)
@@ -292,6 +304,10 @@ def test_a_run_leaves_out_the_update_of_a_jump(data, tmp_path, capsys, monkeypat
     assert hit == [7] and "loss of step 7 is" in out and "is left out" in out
     (row,) = runs.rows(work, guard.FILE)
     assert (row["step"], row["policy"], row["metrics"]["skipped"]) == (7, "skip", 1)
+    norms, whole = list(row["grad_norms"].values()), row["metrics"]["grad_norm"]
+    assert norms == sorted(norms, reverse=True) and norms[0] > 0
+    assert math.hypot(*norms) == pytest.approx(whole, rel=0.1)
+    assert any("layers_0/" in name for name in row["grad_norms"])
     skipped = [r["skipped"] for r in runs.rows(work) if r["split"] == "train"]
     assert skipped == [0, 0, 0, 0, 0, 0, 1, 0]
     assert {int(x) for x in counts_of(work)} == {7}

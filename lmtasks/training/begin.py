@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +25,8 @@ from lmtasks.types import Params
 
 # Folded into the seed for the first values of adapters, and of a soft prompt.
 ADAPTERS, PROMPT = 1, 2
+# Gradients that are written down of a bad step.
+LARGEST = 8
 
 
 def recipe_of(run: builder.Run, mesh) -> steps.Recipe:
@@ -38,6 +41,7 @@ def recipe_of(run: builder.Run, mesh) -> steps.Recipe:
         accumulate=train.accumulate,
         ema=train.ema,
         whole_batch=run.objective.whole_batch,
+        norms=True,
     )
 
 
@@ -110,6 +114,20 @@ def summary(recipe: steps.Recipe, like: steps.TrainState) -> str:
         return ""
     trained = models.count(masks.split(like.params, recipe.frozen)[0])
     return f"trained: {trained:,} of {models.count(like.params):,} parameters"
+
+
+def largest(recipe: steps.Recipe, like: steps.TrainState, norms) -> dict[str, float]:
+    """Return the largest of a step's `grad_norms` by parameter path, those first that
+    are no numbers.
+    """
+    trained = like.params
+    if recipe.frozen is not None:
+        trained, _ = masks.split(trained, recipe.frozen)
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(trained)]
+    names = [jax.tree_util.keystr(p, simple=True, separator="/") for p in paths]
+    found = zip(names, jax.device_get(norms).tolist(), strict=True)
+    size = lambda one: one[1] if math.isfinite(one[1]) else math.inf
+    return dict(sorted(found, key=size, reverse=True)[:LARGEST])
 
 
 def like_state(run: builder.Run, recipe: steps.Recipe, mesh) -> steps.TrainState:

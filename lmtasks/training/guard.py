@@ -101,9 +101,10 @@ class Guard:
         spike = metrics.get("skipped") or metrics["loss"] > self.limit(step)
         return "spike" if spike else ""
 
-    def write(self, step: int, metrics: dict, examples: list[int], policy: str):
-        """Append a bad step to bad_steps.jsonl."""
-        row = {"step": step, "policy": policy, "metrics": metrics, "examples": examples}
+    def write(self, step: int, metrics: dict, *, policy: str, ids: list[int], norms):
+        """Append a bad step to bad_steps.jsonl, with the largest gradients' norms."""
+        row = {"step": step, "policy": policy, "metrics": metrics, "examples": ids}
+        row["grad_norms"] = norms
         with open(self._path, "a") as out:
             out.write(json.dumps(row) + "\n")
 

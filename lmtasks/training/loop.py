@@ -250,17 +250,19 @@ class Trainer:
         """Fetch the metrics on their way but for the last `left`, and judge them."""
         while len(self.pending) > left:
             done, metrics = self.pending.pop(0)
+            norms = metrics.pop("grad_norms")  # fetched of bad steps alone
             self.latest = {k: float(v) for k, v in jax.device_get(metrics).items()}
             if policy := self.guard.judge(done, self.latest):
-                self._bad(done, policy)
+                self._bad(done, policy, norms)
 
-    def _bad(self, done: int, policy: str):
+    def _bad(self, done: int, policy: str, norms):
         """Write down a bad step and do as the policy says."""
+        norms = begin.largest(self.recipe, self.store.like(), norms)
         ids = self.feed.train.example_ids(done - 1 + self.store.offset)
         loss, norm = self.latest["loss"], self.latest["grad_norm"]
         said = f"the loss of step {done} is {loss} (gradient norm {norm})"
         if hosts.is_chief():
-            self.guard.write(done, self.latest, ids, policy)
+            self.guard.write(done, self.latest, policy=policy, ids=ids, norms=norms)
         if policy == "skip":
             self.progress.note(f"{said}: its update is left out")
             return

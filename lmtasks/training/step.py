@@ -49,6 +49,8 @@ class Recipe:
         accumulate: micro-batches a step. ema: decay, 0 = off.
         axis: pmap's axis name, or None under jit.
         whole_batch: the loss needs every example of the batch at once.
+        norms: also return "grad_norms", float32[leaves], of each trained parameter:
+            the squares are summed for "grad_norm" anyway.
     """
 
     apply: typing.Callable
@@ -60,6 +62,7 @@ class Recipe:
     ema: float = 0.0
     axis: str | None = None
     whole_batch: bool = False
+    norms: bool = False
 
 
 def init_state(recipe: Recipe, params: Params, rng: Array) -> TrainState:
@@ -161,6 +164,9 @@ def train_step(
     if ema is not None:
         ema = optax.incremental_update(params, ema, 1 - recipe.ema)
     metrics = {k: s / jnp.maximum(w, 1) for k, (s, w) in sums.items()}
+    if recipe.norms:
+        each = jax.tree.leaves(jax.tree.map(optim.global_norm, grads))
+        metrics["grad_norms"] = jnp.stack(each)
     metrics |= {
         "grad_norm": optim.global_norm(grads),
         "learning_rate": jnp.asarray(recipe.schedule(state.step), jnp.float32),
