@@ -210,6 +210,7 @@ def test_the_verb_says_it_all(tmp_path, capsys):
         (["a", "copy"], "the same config with the same seed 0"),
         (["a", "seed1"], "all these runs are seeds of one config"),
         (["a", "b", "--metrics=acuracy"], "'acuracy' is no score.*accuracy"),
+        (["a", "b", "--metrics=spearman"], "ranks are of all .*; compare pearson"),
         (["a", "b", "--by=lenght"], "did you mean 'length'"),
         (["a", "b", "--by=task"], "no short field"),
         (["a", "b", "--changed=1", "--metrics=mcc"], "of all together"),

@@ -11,6 +11,7 @@ from lmtasks.metrics import classification
 from lmtasks.metrics import forms
 from lmtasks.metrics import generation
 from lmtasks.metrics import regression
+from lmtasks.metrics import retrieval
 from lmtasks.metrics import spans
 from lmtasks.metrics import sums
 from lmtasks.metrics import tagging
@@ -70,6 +71,13 @@ def numbers(n=40):
     return said, [examples.Labelled("t", float(x)) for x in RNG.normal(size=n)]
 
 
+def rated(n=40):
+    said = [{"similarity": float(x)} for x in RNG.uniform(-1, 1, n)]
+    del said[0]["similarity"]  # an empty text
+    scores = [None if i % 7 == 3 else float(x) for i, x in enumerate(RNG.random(n))]
+    return said, [examples.Pair("a", "b", score=score) for score in scores]
+
+
 METRICS = [
     (classification.accuracy, labelled, {"accuracy"}),
     (classification.precision_recall_f1, labelled,
@@ -87,6 +95,7 @@ METRICS = [
     (tagging.token_accuracy, tagged, {"token_accuracy"}),
     (regression.correlation, numbers, {"pearson"}),
     (regression.error, numbers, {"mse", "mae"}),
+    (retrieval.similarity, rated, {"pearson"}),
 ]  # fmt: skip
 
 
@@ -123,6 +132,45 @@ def test_classes_of_two_systems_share_their_columns():
     b = forms.Sums("mcc", [("x", "z"), ("y", "y")])
     one, two = forms.arrays([a, b])
     assert one.shape == two.shape == (2, 12)
+
+
+def test_what_is_found_is_a_mean_over_queries():
+    """Texts are sought among all of the split, however often a resample has them."""
+    gold = [
+        examples.Pair(f"q{i}", f"t{i}", score=(None, 1, 0)[i % 3]) for i in range(30)
+    ]
+    said = [
+        {"vector": v.tolist(), "other": (v + 0.7 * RNG.normal(size=4)).tolist()}
+        for v in RNG.normal(size=(30, 4))
+    ]
+    del said[1]["vector"]
+    whole, found = (
+        retrieval.retrieval(said, gold),
+        sums.of([retrieval.retrieval], said, gold),
+    )
+    assert found.keys() == {"recall@1", "recall@5", "recall@10", "mrr"}
+    for name, parts in found.items():
+        [rows] = forms.arrays([parts])
+        np.testing.assert_allclose(forms.score("ratio", rows.sum(0)), whole[name])
+        assert rows[:, 1].sum() == 20 and not rows[2].any()
+    assert 0.1 < whole["mrr"] < 1 and whole["unparsed"] == 1
+    # 1 / rank of one query is that of its cosines with all seconds.
+    cosines = [
+        np.dot(said[0]["vector"], s["other"]) / np.linalg.norm(s["other"]) for s in said
+    ]
+    rank = sum(c >= cosines[0] for c in cosines)
+    assert found["mrr"].rows[0] == [1 / rank, 1.0]
+
+
+def test_counts_are_no_scores():
+    gold = [examples.Labelled("t", "x")] * 3
+    said = [{"label": "x"}] * 3
+    assert sums.of([classification.accuracy], said, gold).keys() == {"accuracy"}
+
+    def counting(predictions, scored):
+        return {"unparsed": 0.0, "right": 1.0}
+
+    assert sums.of([counting], said, gold).keys() == {"right"}
 
 
 def test_what_sums_do_not_decide_is_left_out():

@@ -31,18 +31,39 @@ def retrieval(
     asked = [i for i, e in enumerate(scored) if _pair(i, e).score in (None, 1)]
     if not asked:
         return {}
-    vectors = {}
+    ranks = ranks_of(predictions, scored)[asked]
+    found = {f"recall@{k}": float(np.mean(ranks <= k)) for k in KS}
+    return found | {
+        "mrr": float(np.mean(1 / ranks)),
+        "candidates": float(len(_candidates(predictions, scored))),
+        "unparsed": float(np.sum(np.isinf(ranks))),
+    }
+
+
+def ranks_of(
+    predictions: Sequence[inputs.Prediction], scored: Sequence[examples.Example]
+) -> np.ndarray:
+    """Return float64[N], the rank from 1 of each example's second text, inf where it
+    was not found, nan where none is asked for (see `retrieval`).
+    """
+    inputs.check(predictions, scored)
+    asked = [i for i, e in enumerate(scored) if _pair(i, e).score in (None, 1)]
+    known = [i for i in asked if "vector" in predictions[i]]
+    found = np.full(len(scored), np.nan)
+    found[asked] = np.inf
+    if known:
+        vectors = _candidates(predictions, scored)
+        found[known] = _ranks(predictions, scored, known, vectors)
+    return found
+
+
+def _candidates(predictions, scored) -> dict:
+    """Return {second text: its vector}, each once."""
+    vectors: dict = {}
     for said, example in zip(predictions, scored, strict=True):
         if "other" in said:
             vectors.setdefault(example.second, said["other"])
-    known = [i for i in asked if "vector" in predictions[i]]
-    ranks = _ranks(predictions, scored, known, vectors) if known else np.zeros(0)
-    found = {f"recall@{k}": float(np.sum(ranks <= k)) / len(asked) for k in KS}
-    return found | {
-        "mrr": float(np.sum(1 / ranks)) / len(asked),
-        "candidates": float(len(vectors)),
-        "unparsed": float(len(asked) - len(known)),
-    }
+    return vectors
 
 
 def similarity(
@@ -55,17 +76,23 @@ def similarity(
     are equal there is no correlation: 0.
     """
     inputs.check(predictions, scored)
-    rated = [i for i, e in enumerate(scored) if _pair(i, e).score is not None]
+    rated, gold, said = rated_of(predictions, scored)
     if not rated:
         return {}
-    gold = np.array([scored[i].score for i in rated], np.float64)
-    said = np.array([predictions[i].get("similarity", -1.0) for i in rated])
     if np.ptp(gold) == 0 or np.ptp(said) == 0:
         return {"spearman": 0.0, "pearson": 0.0}
     return {
         "spearman": float(stats.spearmanr(gold, said).statistic),
         "pearson": float(stats.pearsonr(gold, said).statistic),
     }
+
+
+def rated_of(predictions, scored) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Return the pairs that have a score, their scores, and their cosines."""
+    rated = [i for i, e in enumerate(scored) if _pair(i, e).score is not None]
+    gold = np.array([scored[i].score for i in rated], np.float64)
+    said = np.array([predictions[i].get("similarity", -1.0) for i in rated])
+    return rated, gold, said
 
 
 def _pair(i: int, example) -> examples.Pair:

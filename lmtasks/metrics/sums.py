@@ -14,8 +14,11 @@ from lmtasks.metrics import forms
 from lmtasks.metrics import generation
 from lmtasks.metrics import inputs
 from lmtasks.metrics import regression
+from lmtasks.metrics import retrieval
 from lmtasks.metrics import tagging
 
+# What is counted and no score: where none is, the mean over examples is 0 as well.
+_COUNTS = ("unparsed", "candidates")
 # A metric: (predictions, examples) -> {name: value}.
 Metric = Callable[[Sequence, Sequence], dict[str, float]]
 
@@ -35,7 +38,7 @@ def of(
     for metric in metrics:
         take_apart = _KNOWN.get(getattr(metric, "func", metric), _one_by_one)
         found |= take_apart(metric, predictions, scored)
-    return found
+    return {name: parts for name, parts in found.items() if name not in _COUNTS}
 
 
 def _one_by_one(metric: Metric, predictions, scored) -> dict[str, forms.Sums]:
@@ -126,10 +129,36 @@ def _token_accuracy(metric, predictions, scored) -> dict[str, forms.Sums]:
 
 def _correlation(metric, predictions, scored) -> dict[str, forms.Sums]:
     gold, said, _ = regression.numbers(predictions, scored)
-    rows = np.stack(
-        [np.ones_like(gold), gold, said, gold**2, said**2, gold * said], axis=1
-    )
+    return {"pearson": forms.Sums("pearson", _products(gold, said).tolist())}
+
+
+def _products(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return float64[n, 6], whose sums give the correlation of two variables."""
+    return np.stack([np.ones_like(x), x, y, x**2, y**2, x * y], axis=1)
+
+
+def _similarity(metric, predictions, scored) -> dict[str, forms.Sums]:
+    rated, gold, said = retrieval.rated_of(predictions, scored)
+    if not rated:
+        return {}
+    rows = np.zeros((len(scored), 6))  # a pair without a score counts nothing
+    rows[rated] = _products(gold, said)
     return {"pearson": forms.Sums("pearson", rows.tolist())}
+
+
+def _retrieval(metric, predictions, scored) -> dict[str, forms.Sums]:
+    """Return means over the queries; what they look among stays the whole split."""
+    ranks = retrieval.ranks_of(predictions, scored)
+    asked = ~np.isnan(ranks)
+    if not asked.any():
+        return {}
+    values = {f"recall@{k}": ranks <= k for k in retrieval.KS} | {"mrr": 1 / ranks}
+    return {
+        name: forms.Sums(
+            "ratio", np.stack([np.where(asked, x, 0.0), asked], axis=1).tolist()
+        )
+        for name, x in values.items()
+    }
 
 
 # metric -> how it is taken apart; by its function where it is a partial.
@@ -145,4 +174,6 @@ _KNOWN: dict = {
     tagging.entities: _entities,
     tagging.token_accuracy: _token_accuracy,
     regression.correlation: _correlation,
+    retrieval.retrieval: _retrieval,
+    retrieval.similarity: _similarity,
 }

@@ -143,6 +143,11 @@ def metrics_of(found: Sequence[System], wanted: Sequence[str] = ()) -> list[str]
     common = [name for name in have[0] if all(name in names for names in have)]
     for name in wanted:
         if name not in common:
+            if name == "spearman":
+                raise ValueError(
+                    "--metrics=spearman: ranks are of all examples together, so that no "
+                    "sums give their correlation on a resample; compare pearson"
+                )
             near = difflib.get_close_matches(name, common, n=3, cutoff=0.3)
             raise ValueError(
                 f"--metrics: {name!r} is no score that all these runs have for every "
