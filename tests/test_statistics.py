@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import sacrebleu
 from sacrebleu import significance
+from scipy import stats
 
 from lmtasks.metrics import forms
+from lmtasks.studies import compare
 from lmtasks.studies import statistics
 
 # Written before the simulations were first run.
@@ -95,16 +97,40 @@ def right_or_wrong(rng, chances):
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_identical_systems_are_seldom_called_different(seeds):
     """Two systems of one recipe: of 2,000 pairs, at most 6.2% with p < 5%."""
-    rng, called = np.random.default_rng(SEED), 0
+    rng, called, better = np.random.default_rng(SEED), 0, 0
     for trial in range(2000):
         chances = rng.beta(2, 1, 100)
         a, b = ([right_or_wrong(rng, chances) for _ in range(seeds)] for _ in "ab")
-        mean = np.mean([x[:, 0].mean() for x in b]) - np.mean(
-            [x[:, 0].mean() for x in a]
+        found = statistics.compare(
+            a, b, "ratio", count=99, seed=trial, paired_seeds=True
         )
-        p = statistics._chance(a, b, "ratio", mean, 400, trial)
-        called += p < 0.05
-    assert called / 2000 <= 0.062
+        called += found.p < 0.05
+        better += said_of(found) in ("better", "worse")
+    assert called / 2000 <= 0.062 and better <= called
+
+
+def said_of(found):
+    """Return the verdict of a table with this one comparison."""
+    row = compare.Row("accuracy", "a", "b", 100, found, found.p, found.p_seeds)
+    return row.verdict
+
+
+def test_recipes_that_vary_by_their_seed_are_seldom_called_different():
+    """Models differ, recipes do not: the test over seeds has a say in the verdict."""
+    rng, called, differ = np.random.default_rng(SEED), 0, 0
+    for trial in range(400):
+        chances = rng.beta(2, 1, 100)
+        a, b = (
+            [
+                right_or_wrong(rng, np.clip(chances + rng.normal(0, 0.1), 0, 1))
+                for _ in range(3)
+            ]
+            for _ in "ab"
+        )
+        found = statistics.compare(a, b, "ratio", count=99, seed=trial)
+        differ += found.p < 0.05
+        called += said_of(found) in ("better", "worse")
+    assert called / 400 <= 0.062 and differ / 400 > 0.2
 
 
 def test_the_interval_holds_the_true_difference_as_often_as_it_says():
@@ -112,12 +138,100 @@ def test_the_interval_holds_the_true_difference_as_often_as_it_says():
     rng, held = np.random.default_rng(SEED), 0
     for trial in range(1000):
         hard = rng.gamma(2, 1, 200)
-        a = np.stack([hard + rng.normal(0, 0.5, 200), np.ones(200)], 1)
-        b = np.stack([hard + 0.1 + rng.normal(0, 0.5, 200), np.ones(200)], 1)
-        changes = np.diff(statistics.bootstrap([a, b], "ratio", 1000, trial), axis=0)
-        low, high = np.percentile(changes, (2.5, 97.5))
-        held += low <= 0.1 <= high
+        a, b = (
+            np.stack([hard + by + rng.normal(0, 0.5, 200), np.ones(200)], 1)
+            for by in (0, 0.1)
+        )
+        found = statistics.compare([a], [b], "ratio", count=300, seed=trial)
+        held += found.low <= 0.1 <= found.high
     assert 0.93 <= held / 1000 <= 0.97
+
+
+def of_seeds(*values):
+    """Return systems [n, 2] whose examples all score the same: seeds alone vary."""
+    return [np.tile((value, 1.0), (20, 1)) for value in values]
+
+
+def test_seeds_in_pairs_are_tested_as_scipy_does():
+    a, b = (0.61, 0.64, 0.70), (0.66, 0.68, 0.77)
+    given = of_seeds(*a), of_seeds(*b)
+    paired = statistics.compare(*given, "ratio", count=2000, paired_seeds=True)
+    apart = statistics.compare(*given, "ratio", count=2000)
+    assert paired.p_seeds == pytest.approx(stats.ttest_rel(a, b).pvalue, rel=1e-9)
+    welch = stats.ttest_ind(a, b, equal_var=False).pvalue
+    assert apart.p_seeds == pytest.approx(welch, rel=1e-9)
+    assert paired.p_seeds < 0.05 < apart.p_seeds
+    # A resample of three has one seed alone in 1 of 27: the ends are those of pairs.
+    theirs = stats.bootstrap(
+        (np.subtract(b, a),), np.mean, method="percentile", rng=SEED
+    ).confidence_interval
+    assert (paired.low, paired.high) == pytest.approx((0.04, 0.07))
+    assert (paired.low, paired.high) == pytest.approx((theirs.low, theirs.high))
+    assert apart.low < paired.low and apart.high > paired.high
+
+
+def test_seeds_that_say_the_same_on_one_side_alone_are_tested():
+    a, b = of_seeds(0.67, 0.67, 0.67), of_seeds(0.7, 0.71, 0.75)
+    found = statistics.compare(a, b, "ratio", count=100)
+    # Welch's t of 0.05 over sqrt(7e-4 / 3), two degrees of freedom.
+    t = 0.05 / np.sqrt(7e-4 / 3)
+    assert found.p_seeds == pytest.approx(2 * stats.t.sf(t, 2), rel=1e-6)
+    shifted = statistics.compare(a, of_seeds(0.7, 0.7, 0.7), "ratio", count=100)
+    assert shifted.p_seeds == 0.0
+
+
+GOLD = """The mill by the river has been closed since the war.
+She counted the stairs on her way up, as she had always done.
+Two of the windows were broken and nobody had swept the floor.
+My brother keeps bees behind the old railway station.
+It rained so hard that the bus could not climb the hill.
+They sold the piano to a teacher from the next village.
+The letter came a week after he had left for the coast.
+Nobody at the table wanted to speak about the money.
+In winter the lake freezes and children skate to school.
+He lost his keys, found his umbrella and missed the train.
+The bread was still warm when we carried it home.
+Her grandmother had painted every door a different blue.
+We waited at the border until the guards had eaten.
+The cat sleeps on the printer because it is warm there.
+A small fire in the kitchen ended the party early.
+The doctor asked him to walk in a straight line.
+At noon the square is empty except for the pigeons.
+You can see the lighthouse from the second floor.
+The new bridge is shorter than the one it replaced.
+He reads the last page first and then the whole book.""".splitlines()
+
+
+def worse(every):
+    """Return the sentences with two words of each `every`th exchanged or left out."""
+    out = []
+    for i, line in enumerate(GOLD):
+        words = line.split()
+        if i % every == 0:
+            words[2:4] = words[3:1:-1]
+        if i % every == 1:
+            del words[4]
+        out.append(" ".join(words))
+    return out
+
+
+@pytest.mark.parametrize("other", [2, 4])
+def test_compare_says_what_sacrebleus_paired_bootstrap_says(other):
+    systems = [worse(3), worse(other)]
+    bleu = sacrebleu.BLEU(references=[GOLD])
+    named = [("a", systems[0]), ("b", systems[1])]
+    test = significance.PairedTest(
+        named, {"BLEU": bleu}, references=None, test_type="bs", n_samples=1000
+    )
+    theirs = test()[1]["BLEU"]
+    rows = [
+        np.array(sacrebleu.BLEU()._extract_corpus_statistics(said, [GOLD]), float)
+        for said in systems
+    ]
+    found = statistics.compare([rows[0]], [rows[1]], "bleu", count=1000)
+    assert (found.a, found.b) == pytest.approx([one.score for one in theirs], abs=1e-9)
+    assert found.p_bootstrap == theirs[1].p_value and 0 < found.p_bootstrap < 1
+    assert (found.difference > 0) == (other == 4)
 
 
 def test_the_smallest_difference_is_found_in_four_of_five_tries():
