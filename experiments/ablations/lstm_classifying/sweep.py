@@ -12,7 +12,6 @@ def get_sweep():
         variants={
             "transformer": {},
             "lstm": {"model.layers": 4} | lstm,
-            "lstm-shallow": {"model.layers": 1} | lstm,
         },
         seeds=(0, 1, 2),
         splits=("validation", "test"),
