@@ -12,6 +12,7 @@ import runs
 from lmtasks.studies import commands
 from lmtasks.studies import launcher
 from lmtasks.studies import runner
+from lmtasks.studies import shares
 from lmtasks.studies import variants
 from lmtasks.training import track
 
@@ -152,11 +153,23 @@ def test_halving_keeps_the_better_half_at_each_rung(tmp_path):
 
 def test_jobs_share_cores_and_cards(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
-    assert launcher.shared(0, 2) == {"CUDA_VISIBLE_DEVICES": "0,2"}
-    assert launcher.shared(1, 1) == {}
-    both = launcher.shared(5, 8)
+    assert shares.of(0, 2) == {"CUDA_VISIBLE_DEVICES": "0,2"}
+    assert shares.of(1, 1) == {}
+    both = shares.of(5, 8)
     assert both["CUDA_VISIBLE_DEVICES"] == "1"
     assert both["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.45"
+
+
+def test_jobs_share_the_chips_of_a_tpu_host(monkeypatch):
+    monkeypatch.setenv("TPU_VISIBLE_CHIPS", "0,1,2,3")
+    alone = {"TPU_CHIPS_PER_PROCESS_BOUNDS": "1,1,1", "TPU_PROCESS_BOUNDS": "1,1,1"}
+    found = [shares.of(slot, 4) for slot in range(4)]
+    assert found == [alone | {"TPU_VISIBLE_CHIPS": str(i)} for i in range(4)]
+    two = shares.of(1, 2)
+    assert two["TPU_VISIBLE_CHIPS"] == "2,3"
+    assert two["TPU_CHIPS_PER_PROCESS_BOUNDS"] == "1,2,1"
+    with pytest.raises(ValueError, match=r"--jobs=3: the 4 TPU chips .* 1, 2, 4 runs"):
+        shares.of(0, 3)
 
 
 def test_the_batch_script_has_a_task_for_each_run(tmp_path, capsys):

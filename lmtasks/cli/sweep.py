@@ -21,7 +21,7 @@ run that was stopped goes on, one that failed is tried again; a launcher that wa
 is started again like that. Runs share compiled programs.
 
   FILE.py        defines get_sweep(); a folder stands for its sweep.py
-  --jobs=N       so many at a time, each on its part of the cores or GPUs
+  --jobs=N       so many at a time, each on its part of cores, GPUs, chips
   --status       how far each run is; starts nothing
   --dry_run      the commands that make the same runs one by one
   --part=I/N     of all runs, those of launcher I of N (0 is the first): one launcher a

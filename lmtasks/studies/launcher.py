@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
 import os
 import pathlib
 import signal
@@ -13,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from lmtasks.studies import runner
+from lmtasks.studies import shares
 from lmtasks.studies import variants
 
 _POLL = 0.1
@@ -117,7 +117,7 @@ class Launcher:
         argv = [
             sys.executable, "-m", "lmtasks", "sweep", self.file,
             f"--workdir={self.root}", f"--only={run.index}", f"--until={until}",
-            f"--cores={_cores(slot, self.jobs)}",
+            f"--cores={shares.cores(slot, self.jobs)}",
         ]  # fmt: skip
         with open(folder / runner.LOG, "a") as log:
             return subprocess.Popen(
@@ -125,7 +125,7 @@ class Launcher:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env=os.environ | shared(slot, self.jobs),
+                env=os.environ | shares.of(slot, self.jobs),
                 start_new_session=True,
             )
 
@@ -141,33 +141,3 @@ class Launcher:
             self.note(f"{run.name}: {done}, {seconds:.1f} s")
         else:  # a signal of someone else's
             self.note(f"{run.name}: stopped at step {state.step}; run again to go on")
-
-
-def shared(slot: int, jobs: int) -> dict[str, str]:
-    """Return the environment that gives a job its part of the GPUs."""
-    if jobs < 2:
-        return {}
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    cards = given.split(",") if given else _cards()
-    if not cards:
-        return {}
-    mine = cards[slot::jobs] or [cards[slot % len(cards)]]
-    out = {"CUDA_VISIBLE_DEVICES": ",".join(mine)}
-    if jobs > len(cards):  # several on one card: none takes it all
-        part = 0.9 / -(-jobs // len(cards))
-        out["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{part:.2f}"
-    return out
-
-
-def _cards() -> list[str]:
-    found = glob.glob("/dev/nvidia[0-9]*")
-    return [str(i) for i in range(len(found))]
-
-
-def _cores(slot: int, jobs: int) -> str:
-    """Return the job's part of the processor's cores, "" = all."""
-    if jobs < 2 or not hasattr(os, "sched_getaffinity"):
-        return ""
-    cores = sorted(os.sched_getaffinity(0))
-    mine = cores[slot::jobs] or [cores[slot % len(cores)]]
-    return ",".join(map(str, mine))
