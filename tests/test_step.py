@@ -217,6 +217,23 @@ def _noise(apply, params, batch, rng):
     }
 
 
+def test_the_draws_of_a_step_are_its_own_however_it_was_reached():
+    recipe, batch = _plain(_noise, accumulate=2), {"values": jnp.zeros((16, 1))}
+    step = steps.jit_step(recipe)
+    fresh = lambda: steps.init_state(
+        recipe, {"slope": jnp.float32(1)}, jax.random.key(0)
+    )
+    state, run = fresh(), []
+    for _ in range(5):
+        state, metrics = step(state, batch)
+        run.append(float(metrics["loss"]))
+    jumped = [
+        float(step(fresh().replace(step=jnp.int32(s)), batch)[1]["loss"])
+        for s in range(5)
+    ]
+    assert run == jumped and len(set(run)) == 5
+
+
 def test_micro_batches_and_devices_draw_their_own_dropout():
     batch = {"values": jnp.zeros((16, 1))}
 
