@@ -362,6 +362,19 @@ def test_two_slices_exchange_gradients_and_attention_is_the_kernels(tmp_path):
     assert "the devices are of 2 slices" in done.stderr
 
 
+@pytest.mark.process
+@pytest.mark.skipif(not LIBTPU, reason="libtpu is not installed")
+@pytest.mark.parametrize("where", ["v5e:2x2", "v5p:2x2x1", "v6e:2x2"])
+def test_the_kernel_of_attention_compiles_for_each_chip(where, tmp_path):
+    flags = ["--config=quickstart", "--config.parallel.fsdp=4", "--steps=train,eval"]
+    flags += ["--config.model.attention.implementation=splash"]
+    flags += ["--config.model.attention.head_dim=64"]
+    done, found = _rehearse(tmp_path, where, *flags)
+    assert done.returncode == 0, done.stderr
+    assert found["attention"].startswith("attention by splash")
+    assert [row["fits"] for row in found["rows"]] == [True, True]
+
+
 @pytest.mark.parametrize("text", ["v5e:2x2*0", "v5e:2x2*x", "cpu:8*2"])
 def test_slices_that_are_none_are_refused(text):
     with pytest.raises(ValueError, match=r"SHAPE\*COUNT"):
