@@ -394,13 +394,14 @@ def test_a_run_goes_on_over_other_meshes(arguments, tmp_path, capsys):
         {"parallel__fsdp": 8},
         {"parallel__fsdp": 2, "parallel__tensor": 2, "parallel__rules": "('embed:',)"},
         {"parallel__mode": "pmap", "parallel__fsdp": 1, "train__accumulate": 1},
-        {"parallel__replica": 2, "parallel__tensor": 2, "parallel__fsdp": 1},
+        {"parallel__replica": 2, "parallel__tensor": 4, "parallel__fsdp": 1},
     )
     moved, still = tmp_path / "moved", tmp_path / "still"
     runs.good(capsys, *arguments(still, optim__schedule="constant", **plain))
     for number, mesh in enumerate(meshes, 1):
         given = {"optim__schedule": "constant", "train__steps": 3 * number}
-        runs.good(capsys, *arguments(moved, **(plain | given | mesh)))
+        out = runs.good(capsys, *arguments(moved, **(plain | given | mesh)))
+    assert "parallel.tensor=4 does not divide heads=2" in out  # and it goes on
     losses = [
         [row["loss"] for row in runs.rows(work) if row["split"] == "train"]
         for work in (moved, still)
