@@ -1,5 +1,6 @@
 """The fault-finder finds faults: each is put in, and the check of that name says so."""
 
+import functools
 import re
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 import runs
+from flax import linen as nn
 
 from configs import base
 from lmtasks import builder
@@ -15,6 +17,7 @@ from lmtasks import losses
 from lmtasks import schema
 from lmtasks.data import pack
 from lmtasks.layers import attention
+from lmtasks.models import layout
 from lmtasks.models import model as models
 from lmtasks.studies import invariance
 from lmtasks.studies import learning
@@ -59,7 +62,7 @@ def wrong(check, *args, **changes):
     ],
 )
 def test_nothing_is_wrong_with_models_as_they_are(task, architecture, tried):
-    found = invariance.check(builder.build(config(task, architecture)))
+    found = invariance.check(builder.build(config(task, architecture, model__layers=3)))
     assert [one for one in found if one.state == "wrong"] == []
     assert sum(one.state == "ok" for one in found) >= tried, found
     assert len(found) == len(invariance.CHECKS)
@@ -205,6 +208,55 @@ def test_a_parameter_left_out_of_the_optimizer_is_found(monkeypatch):
 def test_parameters_that_are_frozen_are_no_fault():
     frozen = subject(train__freeze="('embed',)")
     assert learning.trained(frozen).state == "ok"
+
+
+def test_rows_that_see_each_other_are_found(monkeypatch):
+    apply = models.Model.apply
+
+    def leaking(self, *args, **options):
+        found = apply(self, *args, **options)
+        return found + 0.01 * jnp.roll(found, 1, axis=0)
+
+    monkeypatch.setattr(models.Model, "apply", leaking)
+    assert "a row's logits depend on its neighbours" in wrong(invariance.order)
+
+
+def test_layers_that_are_stacked_in_another_order_are_found(monkeypatch):
+    stack = layout.stack_layers
+
+    def turned(params):
+        if isinstance(params, dict) and "layers_1" in params:
+            first, second = params["layers_0"], params["layers_1"]
+            params = {**params, "layers_0": second, "layers_1": first}
+        return stack(params)
+
+    assert invariance.scanned(subject(model__layers=2)).state == "ok"
+    monkeypatch.setattr(layout, "stack_layers", turned)
+    said = wrong(invariance.scanned, model__layers=2)
+    assert "stacked layers give other logits" in said
+
+
+def test_gradients_that_stop_at_a_recomputed_layer_are_found(monkeypatch):
+    def stopping(block, **options):
+        stop = functools.partial(jax.tree.map, jax.lax.stop_gradient)
+        return nn.map_variables(block, "params", stop)
+
+    monkeypatch.setattr(nn, "remat", stopping)
+    assert "gradients with remat are others" in wrong(invariance.remat)
+
+
+@pytest.mark.slow
+def test_the_verb_names_a_key_that_changes_nothing(capsys, monkeypatch):
+    monkeypatch.setattr(invariance, "check", lambda run, note: [])
+    argv = ["check", "--config=quickstart", "--config.data.limit=2"]
+    argv += [f"--config.{key}={value}" for key, value in runs.TINY.items()]
+    alive = runs.command(capsys, *argv)
+    assert alive.code == 0 and "change something" in alive.out
+    said = runs.command(capsys, *argv, "--config.optim.momentum=0.5")
+    assert said.code == 1
+    assert "wrong    keys that are set: nothing is changed by optim.momentum=0.5\n" in (
+        said.out
+    )
 
 
 def test_a_key_that_is_read_from_the_default_is_found(monkeypatch):

@@ -355,6 +355,29 @@ def test_a_failed_run_is_told_and_the_others_go_on(tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_variants_of_one_program_compile_it_once(tmp_path):
+    made = {
+        "slow": {"optim.learning_rate": 1e-3},
+        "fast": {"optim.learning_rate": 2e-3},
+    }
+    file, cache = study(tmp_path, made=made, seeds=(0, 1)), tmp_path / "cache"
+    env = runs.environment() | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+
+    def programs(index):
+        flags = (f"--workdir={tmp_path}/out", f"--only={index}")
+        said = runs.ended(runs.start("sweep", str(file), *flags, env=env), 300)
+        assert said.code == 0, said.err
+        return {path.name for path in cache.glob("*-cache")}
+
+    first = programs(0)
+    assert any(name.startswith("jit_train_step-") for name in first), first
+    assert programs(1) == first  # another seed
+    # Another learning rate is a constant of the step, and of nothing else.
+    [other] = programs(2) - first
+    assert other.startswith("jit_train_step-")
+
+
+@pytest.mark.slow
 def test_a_killed_launcher_is_started_again(tmp_path, capsys):
     file = study(tmp_path, seeds=(0, 1), train__steps=300, checkpoint__every=20)
     out = tmp_path / "out"
