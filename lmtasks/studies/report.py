@@ -263,8 +263,8 @@ def facts(study: Study) -> list[str]:
         shown = ", ".join(f"{name} {v:.2g}" for name, v in least.items() if v)
         out.append(
             f"Differences are from {study.systems[0].name}: intervals by the paired "
-            "bootstrap over examples (and seeds), p by approximate randomization over "
-            "examples and, where there are seeds, by a t-test over them; corrected for "
+            "bootstrap over examples, widened by what seeds scatter, p by approximate "
+            "randomization over examples and, where there are seeds, by a t-test over them; corrected for "
             f"all {len(study.rows)} comparisons by Holm."
         )
         for metric in study.metrics[1:]:
