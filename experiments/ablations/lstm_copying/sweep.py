@@ -9,7 +9,7 @@ def get_sweep():
     both = {"config": "toy:toy_copy,encoder_decoder"}
     return variants.Sweep(
         config="toy:toy_copy,decoder",
-        common={"decode.max_tokens": 28, "train.steps": 2000},
+        common={"decode.max_tokens": 28, "train.steps": 1200},
         variants={
             "decoder": {},
             "decoder-lstm": {"model.layers": 3} | lstm,
