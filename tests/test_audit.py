@@ -131,7 +131,7 @@ def test_the_parts_of_a_mixture_are_audited_one_by_one(tmp_path, capsys):
     argv += ["--config.task=mixture", "--config.objective=generate",
              "--config.mix.tasks=('toy_labelled','toy_turns')",
              "--config.data.limit=30", "--config.tokenizer.kind=byte",
-             "--config.eval.xz=False"]  # fmt: skip
+             "--config.eval.xz=False", "--config.eval.ngram=0"]  # fmt: skip
     out = runs.good(capsys, *argv, f"--json={tmp_path}/out.json")
     found = json.loads((tmp_path / "out.json").read_text())
     names = [one["split"] for one in found["sizes"]]

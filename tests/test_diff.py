@@ -88,6 +88,7 @@ def reword(data):
     file.write_text(file.read_text().replace("film", "play"))
 
 
+@pytest.mark.slow
 def test_other_words_are_other_rows_in_the_same_order(made, capsys):
     other = retrained(made, "reworded", reword)
     out = runs.command(capsys, "diff", made / "a", other)
@@ -125,6 +126,7 @@ def test_data_that_was_edited_between_two_runs_is_not_the_same(made, capsys):
     assert "  later: " not in out.out
 
 
+@pytest.mark.slow
 def test_another_tokenizer_is_other_rows(made):
     folder = changed(made, "tokens")
     file = made / "tokens" / "tokenizer" / tokenizers.META
