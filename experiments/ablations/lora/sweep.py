@@ -18,7 +18,6 @@ def get_sweep():
         variants={
             "full": {"optim.learning_rate": 2e-3},
             "rank-1": {"lora.rank": 1} | ADAPTED,
-            "rank-4": {"lora.rank": 4} | ADAPTED,
             "rank-16": {"lora.rank": 16} | ADAPTED,
         },
         seeds=(0, 1, 2),
