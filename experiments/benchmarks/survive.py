@@ -2,7 +2,7 @@
 
     python -m experiments.benchmarks.survive --workdir=DIR [--blocks=5] [--json=FILE]
 
-One run of the config quickstart (Python's documentation by bytes), on a machine that
+One run of the config quickstart (Python's documentation), on a machine that
 does nothing else, with its evaluations left out:
 
 saves      steps with a save every 100 beside steps without one, in blocks that take
