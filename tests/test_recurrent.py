@@ -221,6 +221,14 @@ def test_drafts_and_lanes_write_what_plain_steps_write(trained, tmp_path, capsys
     assert _written(capsys, trained, source, *cold) == [plain, plain]
 
 
+def test_there_is_no_attention_to_look_at(tmp_path, capsys):
+    data, work = runs.data(tmp_path / "data"), tmp_path / "work"
+    runs.good(capsys, *runs.classify(data, work, model__block="lstm", train__steps=1))
+    ask = ["inspect", "--attention", f"--workdir={work}", "--text=a fine film"]
+    said = runs.command(capsys, *ask)
+    assert said.code == 2 and "no attention" in said.err
+
+
 def test_no_checkpoint_of_transformers_holds_an_lstm(trained, tmp_path, capsys):
     out = tmp_path / "out"
     said = runs.command(capsys, "export", f"--workdir={trained}", f"--to={out}")

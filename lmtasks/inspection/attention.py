@@ -177,6 +177,8 @@ def collect(model: models.Model, params, batch) -> list[Layer]:
             side = stack if name == "attn" else "cross"
             layers += _layers(blocks, name, side)
     if not layers:
+        if model.cfg.block == "lstm":
+            raise ValueError("this model has model.block='lstm' and so no attention")
         raise ValueError(
             "this model's attention (positions.kind="
             f"{model.cfg.positions.kind!r}) does not tell its weights"
