@@ -9,7 +9,7 @@ def get_sweep():
     both = {"config": "toy:toy_copy,encoder_decoder"}
     return variants.Sweep(
         config="toy:toy_copy,decoder",
-        common={"decode.max_tokens": 28, "train.steps": 1200},
+        common={"decode.max_tokens": 28, "train.steps": 800},
         variants={
             "decoder": {},
             "decoder-lstm": {"model.layers": 3} | lstm,
@@ -20,5 +20,5 @@ def get_sweep():
             | lstm,
         },
         seeds=(0, 1, 2),
-        splits=("validation", "test"),
+        splits=("test",),
     )
