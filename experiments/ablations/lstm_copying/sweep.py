@@ -13,7 +13,6 @@ def get_sweep():
         variants={
             "decoder": {},
             "decoder-lstm": {"model.layers": 3} | lstm,
-            "both": both,
             "both-lstm": {"model.layers": 3} | both | lstm,
             "both-lstm-vector": {"model.context": "vector", "model.layers": 3}
             | both
