@@ -4,7 +4,7 @@ from lmtasks.studies import variants
 
 
 def get_sweep():
-    """Return the study: lists of 1 to 24 words written again, equal parameters."""
+    """Return the study: lists of 1 to 24 words written again, one width."""
     lstm = {"model.block": "lstm", "model.positions.kind": "none"}
     both = {"config": "toy:toy_copy,encoder_decoder"}
     return variants.Sweep(
