@@ -367,11 +367,11 @@ def test_two_slices_exchange_gradients_and_attention_is_the_kernels(tmp_path):
 @pytest.mark.parametrize("where", ["v5e:2x2", "v5p:2x2x1", "v6e:2x2"])
 def test_the_kernel_of_attention_compiles_for_each_chip(where, tmp_path):
     flags = ["--config=quickstart", "--config.parallel.fsdp=4", "--steps=train,eval"]
-    flags += ["--config.model.attention.implementation=splash"]
+    flags += ["--config.model.attention.implementation=auto"]
     flags += ["--config.model.attention.head_dim=64"]
     done, found = _rehearse(tmp_path, where, *flags)
     assert done.returncode == 0, done.stderr
-    assert found["attention"].startswith("attention by splash")
+    assert found["attention"] == "attention by splash: auto"
     assert [row["fits"] for row in found["rows"]] == [True, True]
 
 
