@@ -111,6 +111,8 @@ def test_a_run_says_what_the_n_gram_model_makes_of_its_text(tmp_path, capsys):
     argv = ["train", "--config=own:text", f"--workdir={work}", *flags]
     said = runs.good(capsys, *argv)
     assert "Kneser-Ney, 5 tokens: perplexity 1." in said  # it has seen these lines
+    more = [f"--workdir={work}", "--config.train.steps=6"]
+    assert "Kneser-Ney" not in runs.good(capsys, "train", *more)  # said once
     out = runs.good(capsys, "eval", f"--workdir={work}")
     (row,) = runs.rows(work, "eval.jsonl")
     assert 1 < row["ngram_perplexity"] < 2 < row["perplexity"]

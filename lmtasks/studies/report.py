@@ -264,8 +264,8 @@ def facts(study: Study) -> list[str]:
         out.append(
             f"Differences are from {study.systems[0].name}: intervals by the paired "
             "bootstrap over examples, widened by what seeds scatter, p by approximate "
-            "randomization over examples and, where there are seeds, by a t-test over them; corrected for "
-            f"all {len(study.rows)} comparisons by Holm."
+            "randomization over examples and, where there are seeds, by a t-test over "
+            f"them; corrected for all {len(study.rows)} comparisons by Holm."
         )
         for metric in study.metrics[1:]:
             out.append(f"{metric}: {_others(study, metric)}.")

@@ -24,7 +24,8 @@ WATCHED = ("loss", "grad_norm")
 _QUIET = {
     "eval.every": 0, "checkpoint.every": 0, "decode.samples": 0, "eval.predict": False,
     "eval.limit": 1, "eval.xz": False, "eval.ngram": 0, "eval.best": "",
-    "eval.patience": 0, "checkpoint.keep_best": 0, "log.tensorboard": False, "log.wandb": False,
+    "eval.patience": 0, "checkpoint.keep_best": 0, "log.tensorboard": False,
+    "log.wandb": False,
 }  # fmt: skip
 
 

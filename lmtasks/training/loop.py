@@ -138,7 +138,7 @@ class Trainer:
         self.watch.check_best()
         state, first = self.store.restore_or_start(note)
         if hosts.is_chief():
-            report.announce(self.run, self.path, self.mesh, self._lines(), note)
+            report.announce(self.run, self.path, self.mesh, self._lines(first), note)
         while True:
             try:
                 state, stopped = self._from(state, first)
@@ -175,13 +175,13 @@ class Trainer:
             self.progress.note(f"preempted: saved step {step}; run again to go on")
         return state, stopped
 
-    def _lines(self) -> list[str]:
-        """Return what there is to say about the data."""
+    def _lines(self, step: int) -> list[str]:
+        """Return what there is to say about the data before going on from a step."""
         trained = begin.summary(self.recipe, self.store.like())
         mfu = chips.convention(self.peak, self.run.model.cfg.dtype)
         first = filter(None, [self.feed.summary, trained, self.kernel, mfu])
         whole = workdir.undivided(self.run.model, self.mesh, self.run.lora)
-        return [*first, *whole, *self.watch.lines()]
+        return [*first, *whole, *self.watch.lines(step)]
 
     def _write_card(self, step: int, stopped: str):
         if not hosts.is_chief():

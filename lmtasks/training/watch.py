@@ -119,12 +119,14 @@ class Watch:
         memory.waited += 1
         return self.is_over()
 
-    def lines(self) -> list[str]:
-        """Return what there is to say about the split before the training."""
+    def lines(self, step: int) -> list[str]:
+        """Return what there is to say about the split before going on from a step; what
+        yardsticks say takes time and is said once.
+        """
         if not self.split:
             return ["no validation split: nothing is evaluated"]
         out = [self.split.pieces.summary(self.split.name)]
-        return out + yardsticks.lines(self.run, self.split.pieces)
+        return out if step else out + yardsticks.lines(self.run, self.split.pieces)
 
     def facts(self) -> dict[str, str]:
         """Return what a card says of the evaluations."""
