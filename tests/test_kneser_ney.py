@@ -119,6 +119,10 @@ def test_a_run_says_what_the_n_gram_model_makes_of_its_text(tmp_path, capsys):
     assert "ngram_perplexity" in out
     kept = scores.read(str(work), "validation").parts
     assert len(kept["ngram_perplexity"].rows) == 60
+    (tmp_path / "train.txt").unlink()
+    said = runs.command(capsys, "eval", f"--workdir={work}")
+    assert said.code == 0 and "eval.ngram is left out" in said.out + said.err
+    assert "ngram_perplexity" not in runs.rows(work, "eval.jsonl")[-1]
 
 
 def test_an_n_gram_model_of_what_is_no_plain_text_is_refused(tmp_path, capsys):

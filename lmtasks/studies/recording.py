@@ -20,6 +20,7 @@ from lmtasks.metrics import sums
 from lmtasks.studies import scores
 from lmtasks.tasks import base
 from lmtasks.training import evaluate
+from lmtasks.training import feed
 from lmtasks.training import files
 from lmtasks.training import hosts
 from lmtasks.training import samples
@@ -57,7 +58,11 @@ def record(
         scored = [one for one in rows.queries.examples if inputs.has_gold(one)]
         signed = {name: generation.signature(name, scored) for name in names}
         row["signatures"] = signed
-    each = _of(loaded, evaluator, rows, said)
+    counts = bool(loaded.run.config.eval.ngram)
+    if counts and not feed.has_split(loaded.run, "train"):
+        note("no training split is there to count: eval.ngram is left out")
+        counts = False
+    each = _of(loaded, evaluator, rows, said, counts)
     if beside := each.parts.get("ngram_perplexity"):
         totals = np.sum(beside.rows, axis=0)
         row["ngram_perplexity"] = float(forms.score(beside.form, totals))
@@ -72,7 +77,9 @@ def record(
     return row
 
 
-def _of(loaded, evaluator, rows: evaluate.Split, said: list) -> scores.Scores:
+def _of(
+    loaded, evaluator, rows: evaluate.Split, said: list, counts: bool
+) -> scores.Scores:
     """Return the scores of the examples that have what they are compared with."""
     every = rows.queries.examples if said else rows.pieces.examples
     known = [i for i, one in enumerate(every) if not said or inputs.has_gold(one)]
@@ -85,7 +92,7 @@ def _of(loaded, evaluator, rows: evaluate.Split, said: list) -> scores.Scores:
         if said and name == "accuracy":  # as the evaluation names it
             name = "token_accuracy"
         parts.setdefault(name, forms.Sums("ratio", pairs[known].tolist()))
-    if loaded.run.config.eval.ngram:
+    if counts:
         nats = yardsticks.ngram_nats(loaded.run, rows.pieces)
         parts["ngram_perplexity"] = forms.Sums("perplexity", nats[known].tolist())
     if "perplexity" in loaded.run.objective.report({"loss": (0.0, 1.0)}, every):
